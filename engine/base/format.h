@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The border between the engine and the formats.
+ *
+ * A format does three things, all of them without knowing where files live
+ * or how blocks are shared:
+ *
+ *   read    open() checks headers and top tables, extent_at() says where the
+ *           bytes at a guest offset are, checking each pointer as it meets
+ *           it, regions() names the ranges that hold the format's own tables
+ *
+ *   place   target_open() gives the rules of the target: its allocation
+ *           unit, what its pointers can name, what lies at fixed places
+ *
+ *   tables  the planner walks the map twice in guest order. First pass:
+ *           target_count() for each run of units that will be in the file;
+ *           then target_seal() fixes where tables and data begin. Second
+ *           pass: target_place() for the same runs, now with their offsets;
+ *           target_used() for every used range in file order;
+ *           target_finish() writes what is left. Tables go out through the
+ *           emitter.
+ *
+ * The data file of a target:
+ *
+ *   0        head_bytes        area_start           data_start      file size
+ *   | head   | the source as    | tables              | units in the  | tail
+ *   | records| it lay (graft    | (metadata_bytes)    | order placed  | (VHD
+ *   |        | only)            |                     |               | footer)
+ *
+ * Without a graft area_start == head_bytes, so range clone is the same thing
+ * over an empty base. Identity targets (unit_bytes == 0: raw, flat, fixed)
+ * have no tables before the data: guest offset == file offset.
+ */
+#ifndef DS_BASE_FORMAT_H
+#define DS_BASE_FORMAT_H
+
+#include "store.h"
+
+struct ds_format_ops;
+
+/* -- reading ------------------------------------------------------------- */
+
+/** Files one image may consist of. */
+#define DS_IMAGE_FILE_COUNT_MAX 64u
+
+/** An open image. Formats embed this at the start of their own struct. */
+struct ds_image {
+    const struct ds_format_ops *format;
+    uint64_t size_bytes; /* the guest's; a multiple of 512 */
+    uint32_t file_count;
+    struct ds_file *files[DS_IMAGE_FILE_COUNT_MAX]; /* owned by the disk;
+                                               [0] is the one named */
+};
+
+/** What a format may look at to recognise a file. */
+#define DS_PROBE_BYTES 4096u
+struct ds_probe {
+    const struct ds_file *file;
+    uint8_t head[DS_PROBE_BYTES];
+    size_t head_bytes;  /* fewer when the file is smaller */
+    uint8_t tail[1024]; /* the file's last bytes */
+    size_t tail_bytes;
+};
+
+/** How an open image may reach further files. */
+struct ds_references {
+    const char *allow_directory; /* or NULL */
+    bool forbidden;
+};
+
+/** Open a file that the image's file 0 refers to by `name`, add it to
+ * image->files and give its index. Used by formats; lives in base. */
+int ds_image_add_file(struct ds_image *image,
+                      const struct ds_references *references, const char *name,
+                      uint32_t *file_index, struct ds_error *err);
+
+/** What one walk over the map keeps between two calls. */
+struct ds_cursor {
+    struct ds_window table;
+    struct ds_window table2;
+    struct ds_physical_window physical;
+    uint64_t scratch[4]; /* the format's own notes; zero at the start */
+};
+
+/** A range that holds the format's own records. */
+struct ds_region {
+    uint32_t file_index;
+    uint64_t offset_bytes;
+    uint64_t length_bytes;
+    const char *name; /* "l2 table", as an error message names it */
+};
+typedef int ds_region_fn(void *user, const struct ds_region *region,
+                         struct ds_error *err);
+
+/* -- writing ------------------------------------------------------------- */
+
+struct ds_target_request {
+    const char *path;
+    const char *const *options; /* "key=value" */
+    size_t option_count;
+    uint64_t size_bytes; /* the guest's; a multiple of 512 */
+};
+
+#define DS_TARGET_FILE_COUNT_MAX 2u
+
+struct ds_target_layout {
+    uint64_t unit_bytes;  /* power of two: cluster, grain, block; 0: identity */
+    uint64_t align_bytes; /* a unit's offset is a multiple of this power of
+                             two: what a pointer can name */
+    uint64_t head_bytes;  /* fixed records at 0: no data before this; a
+                             multiple of max(align_bytes, 4096) unless 0 */
+    uint64_t gap_bytes;   /* the format's own bytes before each unit (VHD's
+                             bitmap page), else 0; a multiple of 4096 */
+    bool every_unit;      /* units of zeros take room too (VHDX fixed) */
+    bool graftable;       /* units may stay where the source has them */
+    bool wants_used;      /* target_used is to be called (refcounts) */
+    uint32_t file_count;  /* 1, or 2: descriptor and data */
+    uint32_t data_file_index;
+    const char *suffix[DS_TARGET_FILE_COUNT_MAX]; /* NULL for the named file;
+                             "-flat.vmdk" replaces the name's extension */
+};
+
+/** `unit_count` units from `first_unit`, at file_offset_bytes and on,
+ * `unit_bytes + gap_bytes` apart. Offsets point at the data, after the gap. */
+struct ds_unit_run {
+    uint64_t first_unit;
+    uint64_t unit_count;
+    uint64_t file_offset_bytes; /* not meaningful in target_count */
+};
+
+/** Known after the first pass. */
+struct ds_footprint {
+    uint64_t area_start_bytes; /* where tables may begin; aligned to
+                                  max(align_bytes, 4096) */
+    uint64_t relocated_bytes;  /* from data_start to the last unit's end,
+                                  gaps included */
+    uint64_t unit_count;       /* units placed in all */
+    const char *file_names[DS_TARGET_FILE_COUNT_MAX]; /* base names */
+};
+
+/** The format's answer. */
+struct ds_seal {
+    uint64_t metadata_bytes;   /* tables at area_start */
+    uint64_t data_start_bytes; /* >= area_start + metadata; aligned to
+                                  max(align_bytes, 4096) */
+    uint64_t file_size_bytes[DS_TARGET_FILE_COUNT_MAX]; /* final sizes */
+};
+
+/** Where tables go. The bytes are copied before it returns. Writes that
+ * continue each other are joined, so small ones in order are cheap. */
+struct ds_emitter {
+    int (*write)(struct ds_emitter *emitter, uint32_t target_index,
+                 uint64_t offset_bytes, const void *bytes, size_t length_bytes,
+                 struct ds_error *err);
+};
+
+static inline int ds_emit(struct ds_emitter *emitter, uint32_t target_index,
+                          uint64_t offset_bytes, const void *bytes,
+                          size_t length_bytes, struct ds_error *err)
+{
+    return emitter->write(emitter, target_index, offset_bytes, bytes,
+                          length_bytes, err);
+}
+
+/** A target being laid out. Formats embed this at the start of their own. */
+struct ds_target {
+    const struct ds_format_ops *format;
+    struct ds_target_layout layout;
+};
+
+/* -- the table ------------------------------------------------------------ */
+
+struct ds_format_ops {
+    const char *name;              /* "qcow2" */
+    const char *summary;           /* one line for help */
+    const char *const *extensions; /* ".qcow2" ..., NULL at the end */
+
+    /** Whether the file is of this format. Raw says no to everything. */
+    bool (*probe)(const struct ds_probe *probe);
+
+    /** Check headers and top tables. `file` becomes image->files[0]. When
+     * it fails it may leave *out set (the disk then closes all its files) or
+     * NULL (then it has closed those it added, and the disk closes `file`). */
+    int (*open)(struct ds_file *file, const struct ds_references *references,
+                struct ds_image **out, struct ds_error *err);
+    void (*close)(struct ds_image *image); /* frees, closes no file */
+
+    /** Facts beyond format and size, which the disk reports itself. */
+    void (*facts)(struct ds_image *image, ds_fact_fn *fact, void *user);
+
+    /** The extent at `guest_offset` (< size), beginning exactly there, as
+     * far as is cheap to tell; never beyond the size. */
+    int (*extent_at)(struct ds_image *image, struct ds_cursor *cursor,
+                     uint64_t guest_offset_bytes, struct ds_extent *out,
+                     struct ds_error *err);
+
+    /** Name every range of the format's own records, in any order. NULL for
+     * formats without tables. Overlap with data is the engine's to find. */
+    int (*regions)(struct ds_image *image, ds_region_fn *region, void *user,
+                   struct ds_error *err);
+
+    /** NULL-key-terminated; NULL when there are none. */
+    const struct ds_target_option *options;
+
+    /** NULL when the format cannot be written. ARG: bad option. LIMIT: the
+     * format ends below this size. */
+    int (*target_open)(const struct ds_target_request *request,
+                       struct ds_target **out, struct ds_error *err);
+    int (*target_count)(struct ds_target *target, const struct ds_unit_run *run,
+                        struct ds_error *err);
+    int (*target_seal)(struct ds_target *target,
+                       const struct ds_footprint *footprint,
+                       struct ds_seal *out, struct ds_error *err);
+    int (*target_place)(struct ds_target *target, const struct ds_unit_run *run,
+                        struct ds_emitter *emitter, struct ds_error *err);
+    /** Ranges in rising file order, never overlapping: head, what stayed in
+     * place, tables, data. Only when layout.wants_used. */
+    int (*target_used)(struct ds_target *target, uint64_t offset_bytes,
+                       uint64_t length_bytes, struct ds_emitter *emitter,
+                       struct ds_error *err);
+    /** Everything not written yet: rest of tables, headers, footer. After
+     * it the second pass may be run again from its start. */
+    int (*target_finish)(struct ds_target *target, struct ds_emitter *emitter,
+                         struct ds_error *err);
+    void (*target_close)(struct ds_target *target);
+};
+
+/* -- helpers for target options ------------------------------------------- */
+
+/** The value of the last `key=value` in options, or NULL. */
+const char *ds_option_get(const char *const *options, size_t option_count,
+                          const char *key);
+
+/** ARG naming the first option whose key is not in `known`. */
+int ds_option_check(const char *format, const struct ds_target_option *known,
+                    const char *const *options, size_t option_count,
+                    struct ds_error *err);
+
+/** A size with an optional suffix k, M, G, T (powers of 1024). */
+int ds_option_size(const char *format, const char *key, const char *text,
+                   uint64_t *out, struct ds_error *err);
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The border between the engine and the places where files live.
+ *
+ *   engine, formats ---> struct ds_store_ops ---> fsclone/local, fsclone/nfs
+ *
+ * A store opens files to read, creates targets that appear whole or not at
+ * all, and runs batches of plan operations. It knows no format. Formats see
+ * only ds_file_read and friends below.
+ *
+ * Batches: operations between two barriers are disjoint and unordered, so a
+ * store may run them in any order and in parallel. Each gets a status (0 or
+ * -errno); the batch's return value is for faults of the store itself.
+ */
+#ifndef DS_BASE_STORE_H
+#define DS_BASE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <diskshift/convert.h>
+
+struct ds_store_ops;
+
+/** An open file. Stores embed this at the start of their own struct. */
+struct ds_file {
+    const struct ds_store_ops *store;
+    char *path;          /* as messages name it; owned */
+    uint64_t size_bytes; /* at open; for targets 0 */
+};
+
+/** How a (source file, target directory) pair shares blocks. */
+struct ds_clone_domain {
+    bool range; /* ranges of granularity_bytes can be shared */
+    bool file;  /* the whole file can be shared in one call */
+    bool known; /* false: nothing could be probed, the flags are a guess */
+    uint32_t granularity_bytes; /* power of two; valid also when !range */
+    enum ds_copy_reason reason; /* why not, when !range */
+};
+
+enum ds_physical_flags {
+    DS_PHYSICAL_UNWRITTEN = 1, /* allocated, reads as zeros */
+    DS_PHYSICAL_SHARED = 2,    /* somebody else refers to the blocks too */
+    DS_PHYSICAL_UNPROVABLE = 4 /* unknown, delalloc, encoded, inline, not
+                                  aligned, or no address: must be read */
+};
+
+/** Where a range of a file lies on storage. Gaps between are holes. */
+struct ds_physical_extent {
+    uint64_t offset_bytes; /* in the file */
+    uint64_t length_bytes;
+    uint64_t physical_bytes;
+    unsigned flags; /* enum ds_physical_flags */
+};
+
+/** Identifies what physical addresses are relative to. */
+struct ds_storage_id {
+    bool known;
+    uint8_t bytes[24];
+};
+
+struct ds_create_request {
+    const char *path;                      /* final name */
+    const struct ds_file *attributes_from; /* owner, mode, label, xattrs,
+                                       NOCOW; NULL: 0600, plain */
+    bool clone_from; /* the file will share with attributes_from */
+};
+
+struct ds_run {
+    struct ds_file *const *sources; /* by ds_op.source_index */
+    struct ds_file *const *targets; /* by ds_op.target_index */
+    ds_progress_fn *progress;       /* may be NULL */
+    void *user;
+};
+
+/** What a place can do, for a warning before space runs out. */
+struct ds_space {
+    uint64_t free_bytes; /* for this user */
+};
+
+struct ds_store_ops {
+    const char *name; /* "local" */
+
+    /* -- sources -------------------------------------------------------- */
+
+    /** Open a regular file (or block device) to read, without updating its
+     * access time where allowed. */
+    int (*open)(const char *path, struct ds_file **out, struct ds_error *err);
+
+    /** Open `name`, which `from` refers to: a regular file beside `from`, or
+     * beneath `allow_directory` when that is not NULL. Never a URL, device
+     * or anything that a link leads outside. REFUSED otherwise. */
+    int (*open_reference)(const struct ds_file *from,
+                          const char *allow_directory, const char *name,
+                          struct ds_file **out, struct ds_error *err);
+    void (*close)(struct ds_file *file);
+
+    /** Read exactly. Beyond the end of the file: CORRUPT, truncated. */
+    int (*read)(struct ds_file *file, uint64_t offset_bytes, void *buffer,
+                size_t length_bytes, struct ds_error *err);
+
+    /** Make the file quiet: refuse when somebody writes to it (QEMU's and
+     * VMware's locks), hold read locks, flush it, remember size and times. */
+    int (*quiesce)(struct ds_file *file, struct ds_error *err);
+
+    /** REFUSED when size, mtime or ctime are not as at quiesce. */
+    int (*check_unchanged)(struct ds_file *file, struct ds_error *err);
+
+    /** Up to `extent_count_max` physical extents that intersect
+     * [offset, offset + length), in order, after a flush. Extents are not
+     * clipped to the range. *count < max means there are no more in it.
+     * UNSUPPORTED where the store has no such map. */
+    int (*physical)(struct ds_file *file, uint64_t offset_bytes,
+                    uint64_t length_bytes, struct ds_physical_extent *extents,
+                    size_t extent_count_max, size_t *count,
+                    struct ds_error *err);
+    int (*storage_id)(struct ds_file *file, struct ds_storage_id *out,
+                      struct ds_error *err);
+
+    /* -- targets -------------------------------------------------------- */
+
+    /** What can be shared between `source` and a file that would be made at
+     * `target_path`. Probes one block into an unnamed file. */
+    int (*domain)(struct ds_file *source, const char *target_path,
+                  struct ds_clone_domain *out, struct ds_error *err);
+
+    /** Whether `path` exists (1, 0, negated class). */
+    int (*exists)(const char *path, struct ds_error *err);
+
+    /** REFUSED when `path` is one of the source's files by any name. */
+    int (*guard_same)(const struct ds_file *source, const char *path,
+                      struct ds_error *err);
+
+    /** Create PATH.partial, locked. An unlocked leftover is removed first, a
+     * locked one is REFUSED. The file is readable as well as writable. */
+    int (*create)(const struct ds_create_request *request, struct ds_file **out,
+                  struct ds_error *err);
+
+    /** Run one batch; sets each op's status. CANCELLED stops early. */
+    int (*run)(const struct ds_run *run, struct ds_op *ops, size_t count,
+               struct ds_error *err);
+
+    /** Flush file data and metadata; later reads come from storage. */
+    int (*sync)(struct ds_file *file, struct ds_error *err);
+
+    /** Open what `create` made, to read it back; a new handle. */
+    int (*reopen)(struct ds_file *target, struct ds_file **out,
+                  struct ds_error *err);
+
+    /** Give the file its final name and flush the directory. REFUSED when
+     * the name exists and !replace. */
+    int (*install)(struct ds_file *target, bool replace, struct ds_error *err);
+
+    /** Remove a target under whatever name it has; for undo. */
+    void (*discard)(struct ds_file *target);
+
+    int (*space)(const char *target_path, struct ds_space *out,
+                 struct ds_error *err);
+};
+
+/* -- what formats use ---------------------------------------------------- */
+
+static inline int ds_file_read(struct ds_file *file, uint64_t offset_bytes,
+                               void *buffer, size_t length_bytes,
+                               struct ds_error *err)
+{
+    return file->store->read(file, offset_bytes, buffer, length_bytes, err);
+}
+
+static inline void ds_file_close(struct ds_file *file)
+{
+    if (file != NULL)
+        file->store->close(file);
+}
+
+/* A sliding view of a file for tables that are walked forwards: reads are
+ * large where the walk is sequential, small where it jumps. */
+#define DS_WINDOW_BYTES_MAX ((size_t)256 * 1024)
+
+struct ds_window {
+    uint8_t *buffer; /* DS_WINDOW_BYTES_MAX, allocated at first use */
+    const struct ds_file *file;
+    uint64_t offset_bytes;
+    size_t length_bytes;
+};
+
+/**
+ * Make at least `least` and at most `most` bytes at `offset_bytes` of `file`
+ * visible. *bytes is valid until the next call, *available says how many are
+ * there, always a multiple of `least` counted from the offset. `least` is
+ * the entry's size, 1 to DS_WINDOW_BYTES_MAX. CORRUPT when the file ends
+ * before `least` bytes.
+ */
+int ds_window_view(struct ds_window *window, struct ds_file *file,
+                   uint64_t offset_bytes, size_t least, size_t most,
+                   const uint8_t **bytes, size_t *available,
+                   struct ds_error *err);
+void ds_window_free(struct ds_window *window);
+
+/* A sliding view of a file's physical extents. */
+#define DS_PHYSICAL_WINDOW_COUNT 256
+
+struct ds_physical_window {
+    struct ds_physical_extent *extents;
+    size_t count;
+    const struct ds_file *file;
+    uint64_t begin_bytes; /* the range the extents answer for */
+    uint64_t end_bytes;
+};
+
+/**
+ * What lies at `offset_bytes`: *out is clipped to begin there and *hole says
+ * whether it is a hole (then only its range is meaningful). The answer spans
+ * no further than `limit_bytes`.
+ */
+int ds_physical_at(struct ds_physical_window *window, struct ds_file *file,
+                   uint64_t offset_bytes, uint64_t limit_bytes,
+                   struct ds_physical_extent *out, bool *hole,
+                   struct ds_error *err);
+void ds_physical_window_free(struct ds_physical_window *window);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * A disk is a map: for every range of the guest's disk, where the bytes are.
+ *
+ * Opening reads and checks headers and top tables only; each pointer below is
+ * checked when the map walks over it. Nothing here writes.
+ *
+ * Thread-safety: a ds_disk may be used by several threads only through maps
+ * of their own (ds_map_open); opening and closing is for one thread.
+ */
+#ifndef DISKSHIFT_DISK_H
+#define DISKSHIFT_DISK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <diskshift/error.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum ds_extent_kind {
+    DS_EXTENT_DATA,   /* the bytes lie as they are at file:file_offset */
+    DS_EXTENT_ZERO,   /* reads as zeros, and says so; when file_index is not
+                         DS_FILE_NONE the zeros can also be found there */
+    DS_EXTENT_HOLE,   /* not allocated in this image; reads as zeros */
+    DS_EXTENT_ENCODED /* compressed or encrypted; must be decoded */
+};
+
+#define DS_FILE_NONE UINT32_MAX
+
+/** One piece of the guest's disk. Ranges are half-open; all is in bytes. */
+struct ds_extent {
+    uint64_t guest_offset_bytes;
+    uint64_t length_bytes;
+    enum ds_extent_kind kind;
+    uint32_t file_index; /* into ds_disk_file_path; DS_FILE_NONE if nowhere */
+    uint64_t file_offset_bytes;
+};
+
+struct ds_disk;
+struct ds_map;
+
+struct ds_open_options {
+    const char *format;     /* "vmdk" ...; NULL: found from the content */
+    const char *allow_refs; /* a directory beneath which other files may be
+                               opened; NULL: beside the named file only */
+    bool no_refs;           /* never open any file but the named one */
+    bool for_conversion;    /* make it quiet: refuse when in use, flush it,
+                               hold read locks, remember size and times */
+};
+
+/**
+ * Open the image at `path`. `options` may be NULL. On success *out is owned
+ * by the caller (ds_disk_close).
+ * Errors: SYSTEM, CORRUPT, UNSUPPORTED, LIMIT, REFUSED (in use; ambiguous
+ * content; reference outside the allowed directory), ARG (unknown format).
+ */
+DS_PUBLIC int ds_disk_open(const char *path,
+                           const struct ds_open_options *options,
+                           struct ds_disk **out, struct ds_error *err);
+DS_PUBLIC void ds_disk_close(struct ds_disk *disk);
+
+/** The guest's size. A multiple of 512 (odd raw files are padded). */
+DS_PUBLIC uint64_t ds_disk_size_bytes(const struct ds_disk *disk);
+DS_PUBLIC const char *ds_disk_format(const struct ds_disk *disk);
+
+/** The files the map refers to; index 0 is the one that was named. */
+DS_PUBLIC uint32_t ds_disk_file_count(const struct ds_disk *disk);
+DS_PUBLIC const char *ds_disk_file_path(const struct ds_disk *disk,
+                                        uint32_t file_index);
+
+/** A fact about an image: text when `text` is set, else `number`. */
+struct ds_fact {
+    const char *key; /* lower case, words joined by '_'; unit as suffix */
+    const char *text;
+    uint64_t number;
+    bool is_boolean; /* `number` is 0 or 1 and means no or yes */
+};
+typedef void ds_fact_fn(void *user, const struct ds_fact *fact);
+
+/** Report the image's facts in a stable order. Facts live for the call. */
+DS_PUBLIC int ds_disk_facts(struct ds_disk *disk, ds_fact_fn *fact, void *user,
+                            struct ds_error *err);
+
+/** Start a map at guest offset 0. The disk must outlive it. */
+DS_PUBLIC int ds_map_open(struct ds_disk *disk, struct ds_map **out,
+                          struct ds_error *err);
+DS_PUBLIC void ds_map_close(struct ds_map *map);
+
+/**
+ * The next extent in guest order, merged as far as guest and file continue.
+ * Extents cover [0, size) without gaps. Returns 1 with *out filled, 0 at the
+ * end, or a negated error class.
+ */
+DS_PUBLIC int ds_map_next(struct ds_map *map, struct ds_extent *out,
+                          struct ds_error *err);
+
+/** Continue at `guest_offset_bytes`, which lies in [0, size]. */
+DS_PUBLIC void ds_map_seek(struct ds_map *map, uint64_t guest_offset_bytes);
+
+/** "data", "zero", "hole", "encoded". */
+DS_PUBLIC const char *ds_extent_kind_name(enum ds_extent_kind kind);
+
+/** The formats known, for help texts. NULL past the end. */
+struct ds_format_description {
+    const char *name;
+    const char *summary;
+    bool can_write;
+};
+DS_PUBLIC const struct ds_format_description *ds_format_describe(size_t index);
+
+/** One option of a target format, for help texts. NULL past the end. */
+struct ds_target_option {
+    const char *key;
+    const char *values;   /* "4096 to 2097152, a power of two" */
+    const char *standard; /* the value taken when not given */
+    const char *summary;
+};
+DS_PUBLIC const struct ds_target_option *ds_format_option(const char *format,
+                                                          size_t index);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
