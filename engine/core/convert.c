@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A conversion from plan to installed target:
+ *
+ *   plan all | per target: create .partial - run - flush - install extents -
+ *              read back and compare - source unchanged? - install
+ *
+ * The named file gets its name last, so until then the target is absent. An
+ * error or a kill before that leaves at most one .partial per file, and an
+ * extent file that nothing refers to.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "arith.h"
+#include "execute.h"
+#include "fail.h"
+#include "verify.h"
+
+static double now_seconds(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* -- verification -----------------------------------------------------------*/
+
+static int compare(struct execution *execution, struct ds_disk *target,
+                   struct ds_report *report, struct ds_error *err)
+{
+    const struct ds_plan *plan = execution->plan;
+    struct verify_options options = {
+        .progress = execution->options->progress,
+        .user = execution->options->user,
+    };
+    int result =
+        verify_disks(plan->disk, target, &options, &report->verify, err);
+
+    if (result == 0 && !report->verify.identical) {
+        result = ds_fail(err, DS_ERR_SYSTEM,
+                         "verify: the target differs from the source at guest "
+                         "offset %" PRIu64 "; it was removed",
+                         report->verify.difference_offset_bytes);
+    }
+    report->verified = result == 0;
+    return result;
+}
+
+/* Read the target back through its format, from storage. */
+static int read_back(struct execution *execution, struct ds_report *report,
+                     struct ds_error *err)
+{
+    struct ds_plan *plan = execution->plan;
+    struct ds_disk *target = NULL;
+    struct ds_file *file = NULL;
+    int result = plan->store->reopen(execution->files[0], &file, err);
+
+    if (result == 0)
+        result = ds_disk_open_file(file, plan->format, NULL, &target, err);
+    if (result == 0 && !execution->options->no_verify)
+        result = compare(execution, target, report, err);
+    ds_disk_close(target);
+    return result;
+}
+
+/* -- one target
+ * ---------------------------------------------------------------*/
+
+static int install_extents(struct execution *execution, struct ds_error *err)
+{
+    struct ds_plan *plan = execution->plan;
+    int result = 0;
+
+    for (uint32_t i = 1; i < plan->target->layout.file_count && result == 0;
+         i++)
+        result = plan->store->install(execution->files[i], false, err);
+    return result;
+}
+
+static int run_target(struct execution *execution, struct ds_report *report,
+                      struct ds_error *err)
+{
+    struct ds_plan *plan = execution->plan;
+    double begin = now_seconds(), executed;
+    int result = execute_create(execution, err);
+
+    if (result != 0)
+        return result;
+    result = execute_run(execution, err);
+    executed = now_seconds();
+    report->execute_seconds = executed - begin;
+    if (result == 0)
+        result = execute_sync(execution, err);
+    report->sync_seconds = now_seconds() - executed;
+    if (result == 0)
+        result = install_extents(execution, err);
+    if (result == 0)
+        result = read_back(execution, report, err);
+    if (result == 0)
+        result = ds_disk_check_unchanged(plan->disk, err);
+    if (result == 0)
+        result = plan->store->install(execution->files[0],
+                                      execution->options->force, err);
+    if (result != 0)
+        execute_discard(execution);
+    else
+        execute_close(execution);
+    return result;
+}
+
+/* -- the report
+ * ---------------------------------------------------------------*/
+
+#define EXCLUSIVE_EXTENT_COUNT 256u
+
+/* Bytes of the source that nobody else refers to: what deleting it frees. */
+static bool exclusive_bytes(struct ds_disk *disk, uint64_t *bytes)
+{
+    struct ds_physical_extent extents[EXCLUSIVE_EXTENT_COUNT];
+
+    *bytes = 0;
+    for (uint32_t i = 0; i < disk->image->file_count; i++) {
+        struct ds_file *file = disk->image->files[i];
+        uint64_t offset = 0;
+        size_t count = EXCLUSIVE_EXTENT_COUNT;
+
+        while (count == EXCLUSIVE_EXTENT_COUNT && offset < file->size_bytes) {
+            if (file->store->physical(file, offset, file->size_bytes - offset,
+                                      extents, EXCLUSIVE_EXTENT_COUNT, &count,
+                                      NULL) != 0)
+                return false;
+            for (size_t e = 0; e < count; e++) {
+                if ((extents[e].flags & DS_PHYSICAL_SHARED) == 0)
+                    *bytes += extents[e].length_bytes;
+                offset = extents[e].offset_bytes + extents[e].length_bytes;
+            }
+        }
+    }
+    return true;
+}
+
+static void fill_space(const struct ds_plan *plan,
+                       const struct ds_convert_options *options,
+                       struct ds_report *report)
+{
+    struct ds_space space = { 0 };
+    uint64_t growth =
+        report->totals.shared_bytes / 100 * options->growth_percent;
+
+    report->source_exclusive_known =
+        exclusive_bytes(plan->disk, &report->source_exclusive_bytes);
+    if (plan->store->space(plan->paths[0], &space, NULL) != 0)
+        return;
+    report->free_bytes = space.free_bytes;
+    if (growth > space.free_bytes)
+        report->growth_short_bytes = growth - space.free_bytes;
+}
+
+static void fill_report(const struct ds_plan *plan,
+                        const struct ds_convert_options *options,
+                        struct ds_report *report)
+{
+    report->totals = plan->totals;
+    report->strategy = plan->strategy;
+    (void)snprintf(report->path, sizeof(report->path), "%s", plan->paths[0]);
+    (void)snprintf(report->strategy_reason, sizeof(report->strategy_reason),
+                   "%s", plan->reason);
+    for (unsigned i = 0; i < plan->note_count; i++)
+        memcpy(report->notes[i], plan->notes[i], sizeof(report->notes[i]));
+    report->note_count = plan->note_count;
+    fill_space(plan, options, report);
+}
+
+/* -- all targets
+ * ----------------------------------------------------------------*/
+
+static int check_names(struct ds_plan *const *plans, size_t count,
+                       const struct ds_convert_options *options,
+                       struct ds_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (plans[i]->replaces && !options->force)
+            return ds_fail(err, DS_ERR_REFUSED, "the target %s exists",
+                           plans[i]->paths[0]);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(plans[i]->paths[0], plans[j]->paths[0]) == 0)
+                return ds_fail(err, DS_ERR_ARG, "the target %s is named twice",
+                               plans[i]->paths[0]);
+    }
+    return 0;
+}
+
+static int run_all(struct ds_plan *const *plans, size_t count,
+                   const struct ds_convert_options *options,
+                   struct ds_report *reports, size_t *done,
+                   struct ds_error *err)
+{
+    int result = check_names(plans, count, options, err);
+
+    for (size_t i = 0; i < count && result == 0; i++) {
+        struct execution execution = { .plan = plans[i], .options = options };
+        double begin = now_seconds();
+
+        result = run_target(&execution, &reports[i], err);
+        if (result != 0)
+            break;
+        fill_report(plans[i], options, &reports[i]);
+        reports[i].seconds = reports[i].plan_seconds + now_seconds() - begin;
+        ++*done;
+    }
+    return result;
+}
+
+int ds_convert(struct ds_disk *disk, const struct ds_target_spec *specs,
+               size_t spec_count, const struct ds_convert_options *options,
+               struct ds_report *reports, size_t *done, struct ds_error *err)
+{
+    static const struct ds_convert_options standard = { 0 };
+    struct ds_plan **plans;
+    size_t installed = 0, planned = 0;
+    int result = 0;
+
+    if (!disk->quiet)
+        return ds_fail(err, DS_ERR_ARG,
+                       "the source was not opened for conversion");
+    if (options == NULL)
+        options = &standard;
+    plans = calloc(spec_count, sizeof(struct ds_plan *));
+    if (plans == NULL)
+        return ds_fail_memory(err);
+    while (planned < spec_count && result == 0) {
+        double begin = now_seconds();
+
+        reports[planned] = (struct ds_report){ 0 };
+        result =
+            plan_prepare(disk, &specs[planned], options, &plans[planned], err);
+        reports[planned].plan_seconds = now_seconds() - begin;
+        planned++;
+    }
+    if (result == 0)
+        result = run_all(plans, spec_count, options, reports, &installed, err);
+    if (done != NULL)
+        *done = installed;
+    while (planned > 0)
+        ds_plan_free(plans[--planned]);
+    free(plans);
+    return result;
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "emit.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arith.h"
+#include "fail.h"
+
+int emit_flush(struct emit *emit, struct ds_error *err)
+{
+    int result = 0;
+
+    if (emit->op_count > 0 && emit->receive != NULL)
+        result = emit->receive(emit->user, emit->ops, emit->op_count, err);
+    emit->op_count = 0;
+    emit->arena_used = 0;
+    return result;
+}
+
+static void account(struct ds_totals *totals, const struct ds_op *op)
+{
+    totals->op_count[op->kind]++;
+    switch (op->kind) {
+    case DS_OP_CLONE:
+    case DS_OP_CLONE_FILE:
+        totals->shared_bytes += op->data_bytes;
+        break;
+    case DS_OP_COPY:
+        totals->copied_bytes[op->reason] += op->data_bytes;
+        break;
+    case DS_OP_DECODE:
+        totals->decoded_bytes += op->data_bytes;
+        break;
+    case DS_OP_WRITE:
+        totals->metadata_bytes += op->length_bytes;
+        break;
+    case DS_OP_PUNCH:
+        totals->punched_bytes += op->length_bytes;
+        break;
+    case DS_OP_ZERO:
+    case DS_OP_TRUNCATE:
+    case DS_OP_BARRIER:
+        break;
+    }
+}
+
+int emit_op(struct emit *emit, const struct ds_op *op, struct ds_error *err)
+{
+    int result = 0;
+
+    account(&emit->totals, op);
+    if (emit->receive == NULL)
+        return 0;
+    if (emit->op_count == EMIT_OP_COUNT)
+        result = emit_flush(emit, err);
+    if (result == 0)
+        emit->ops[emit->op_count++] = *op;
+    return result;
+}
+
+int emit_barrier(struct emit *emit, struct ds_error *err)
+{
+    int result = emit_flush(emit, err);
+
+    return result != 0
+               ? result
+               : emit_op(emit, &(struct ds_op){ .kind = DS_OP_BARRIER }, err);
+}
+
+/* Append to the last operation when it is a write that ends where this one
+ * begins; its bytes then end where the arena's free part begins. */
+static bool write_joins(const struct emit *emit, uint32_t target_index,
+                        uint64_t offset_bytes)
+{
+    const struct ds_op *last;
+
+    if (emit->op_count == 0)
+        return false;
+    last = &emit->ops[emit->op_count - 1];
+    return last->kind == DS_OP_WRITE && last->target_index == target_index &&
+           last->target_offset_bytes + last->length_bytes == offset_bytes;
+}
+
+static int write_chunk(struct emit *emit, uint32_t target_index,
+                       uint64_t offset_bytes, const uint8_t *bytes,
+                       size_t length_bytes, struct ds_error *err)
+{
+    uint8_t *room;
+    int result;
+
+    if (emit->arena_used == EMIT_ARENA_BYTES) {
+        result = emit_flush(emit, err);
+        if (result != 0)
+            return result;
+    }
+    length_bytes =
+        (size_t)ds_min_u64(length_bytes, EMIT_ARENA_BYTES - emit->arena_used);
+    if (write_joins(emit, target_index, offset_bytes)) {
+        room = emit->arena + emit->arena_used;
+        emit->ops[emit->op_count - 1].length_bytes += length_bytes;
+        emit->totals.metadata_bytes += length_bytes;
+    } else {
+        struct ds_op op = { .kind = DS_OP_WRITE,
+                            .target_index = target_index,
+                            .target_offset_bytes = offset_bytes,
+                            .length_bytes = length_bytes };
+
+        result = emit_op(emit, &op, err); /* may flush and reset the arena */
+        if (result != 0)
+            return result;
+        room = emit->arena + emit->arena_used;
+        emit->ops[emit->op_count - 1].data = room;
+    }
+    memcpy(room, bytes, length_bytes);
+    emit->arena_used += length_bytes;
+    return (int)length_bytes;
+}
+
+static int emitter_write(struct ds_emitter *emitter, uint32_t target_index,
+                         uint64_t offset_bytes, const void *bytes,
+                         size_t length_bytes, struct ds_error *err)
+{
+    struct emit *emit = (struct emit *)emitter;
+    const uint8_t *at = bytes;
+
+    if (emit->receive == NULL) {
+        emit->totals.metadata_bytes += length_bytes;
+        emit->totals.op_count[DS_OP_WRITE]++;
+        return 0;
+    }
+    while (length_bytes > 0) {
+        int done = write_chunk(emit, target_index, offset_bytes, at,
+                               length_bytes, err);
+
+        if (done < 0)
+            return done;
+        at += done;
+        offset_bytes += (uint64_t)done;
+        length_bytes -= (size_t)done;
+    }
+    return 0;
+}
+
+int emit_init(struct emit *emit, struct ds_error *err)
+{
+    emit->emitter.write = emitter_write;
+    emit->totals = (struct ds_totals){ 0 };
+    emit->op_count = 0;
+    emit->arena_used = 0;
+    emit->ops = NULL;
+    emit->arena = NULL;
+    if (emit->receive == NULL)
+        return 0;
+    emit->ops = calloc(EMIT_OP_COUNT, sizeof(*emit->ops));
+    emit->arena = malloc(EMIT_ARENA_BYTES);
+    return emit->ops != NULL && emit->arena != NULL ? 0 : ds_fail_memory(err);
+}
+
+void emit_free(struct emit *emit)
+{
+    free(emit->ops);
+    free(emit->arena);
+    emit->ops = NULL;
+    emit->arena = NULL;
+}
+
+/* -- transfers ------------------------------------------------------------*/
+
+static int emit_piece(struct emit *emit, const struct transfer *transfer,
+                      uint64_t skip, uint64_t length, enum ds_op_kind kind,
+                      enum ds_copy_reason reason, struct ds_error *err)
+{
+    struct ds_op op = {
+        .kind = kind,
+        .reason = reason,
+        .source_index = transfer->file_index,
+        .target_index = emit->data_file_index,
+        .source_offset_bytes = transfer->source_offset_bytes + skip,
+        .target_offset_bytes = transfer->target_offset_bytes + skip,
+        .length_bytes = length,
+        .data_bytes = length,
+    };
+
+    if (length == 0)
+        return 0;
+    /* Holes that a clone passes over lie inside it, never at its edges. */
+    if (kind == DS_OP_CLONE)
+        op.data_bytes -= transfer->length_bytes - transfer->data_bytes;
+    return emit_op(emit, &op, err);
+}
+
+/* The kernel shares an incomplete last block when the range ends at the
+ * source's end of file and at or beyond the target's. Data is the last thing
+ * in the file and comes in rising order, so for the source's tail that holds,
+ * unless the target began as a clone whose size is already beyond it. */
+static bool tail_can_be_shared(const struct emit *emit,
+                               const struct transfer *transfer)
+{
+    const struct ds_file *source = emit->sources[transfer->file_index];
+
+    return transfer->source_offset_bytes + transfer->length_bytes ==
+               source->size_bytes &&
+           !(emit->has_base && emit->identity);
+}
+
+int emit_transfer(struct emit *emit, const struct transfer *transfer,
+                  struct ds_error *err)
+{
+    const struct ds_clone_domain *domain = &emit->domains[transfer->file_index];
+    uint64_t mask = (uint64_t)domain->granularity_bytes - 1;
+    uint64_t source = transfer->source_offset_bytes;
+    uint64_t length = transfer->length_bytes;
+    uint64_t head, tail;
+    int result;
+
+    if (!domain->range)
+        return emit_piece(emit, transfer, 0, length, DS_OP_COPY, domain->reason,
+                          err);
+    if (((source ^ transfer->target_offset_bytes) & mask) != 0)
+        return emit_piece(emit, transfer, 0, length, DS_OP_COPY,
+                          DS_COPY_MISALIGNED, err);
+    head = ds_min_u64((0 - source) & mask, length);
+    tail = (source + length) & mask;
+    if (tail_can_be_shared(emit, transfer))
+        tail = 0;
+    tail = ds_min_u64(tail, length - head);
+    result = emit_piece(emit, transfer, 0, head, DS_OP_COPY,
+                        DS_COPY_PARTIAL_BLOCK, err);
+    if (result == 0)
+        result = emit_piece(emit, transfer, head, length - head - tail,
+                            DS_OP_CLONE, DS_COPY_NONE, err);
+    if (result == 0)
+        result = emit_piece(emit, transfer, length - tail, tail, DS_OP_COPY,
+                            DS_COPY_PARTIAL_BLOCK, err);
+    return result;
+}

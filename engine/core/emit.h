@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The stream of operations: splits transfers into what can be cloned and
+ * what must be copied, joins table writes, counts, hands batches on.
+ *
+ * Memory: one batch of operations and one arena of table bytes. A batch is
+ * handed on when either is full; whoever receives it is done with it when
+ * the call returns, which is a barrier in itself. BARRIER operations say
+ * where order matters for a receiver that would like to overlap batches.
+ */
+#ifndef DS_CORE_EMIT_H
+#define DS_CORE_EMIT_H
+
+#include "format.h"
+#include "place.h"
+
+#define EMIT_OP_COUNT 512u
+#define EMIT_ARENA_BYTES ((size_t)4 << 20)
+
+struct emit {
+    struct ds_emitter emitter; /* what formats write tables through */
+    const struct ds_clone_domain *domains;
+    struct ds_file *const *sources;
+    uint32_t data_file_index;
+    bool has_base;
+    bool identity;
+    struct ds_totals totals;
+    ds_op_fn *receive; /* NULL: count only */
+    void *user;
+    struct ds_op *ops;
+    size_t op_count;
+    uint8_t *arena;
+    size_t arena_used;
+};
+
+int emit_init(struct emit *emit, struct ds_error *err);
+void emit_free(struct emit *emit);
+
+int emit_op(struct emit *emit, const struct ds_op *op, struct ds_error *err);
+int emit_barrier(struct emit *emit, struct ds_error *err);
+
+/** Bring bytes from a source to the data file: clone what can be, copy the
+ * rest, with the reason. */
+int emit_transfer(struct emit *emit, const struct transfer *transfer,
+                  struct ds_error *err);
+
+/** Hand on what is left. */
+int emit_flush(struct emit *emit, struct ds_error *err);
+
+#endif

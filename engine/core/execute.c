@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "execute.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "fail.h"
+
+int execute_create(struct execution *execution, struct ds_error *err)
+{
+    struct ds_plan *plan = execution->plan;
+    const struct ds_target_layout *layout = &plan->target->layout;
+    struct ds_image *image = plan->disk->image;
+    int result = 0;
+
+    for (uint32_t i = 0; i < layout->file_count && result == 0; i++) {
+        struct ds_create_request request = {
+            .path = plan->paths[i],
+            .attributes_from = image->files[plan->survey.base_index],
+            .clone_from = i == layout->data_file_index,
+        };
+
+        result = plan->store->create(&request, &execution->files[i], err);
+    }
+    if (result != 0)
+        execute_discard(execution);
+    return result;
+}
+
+static bool clone_refused(const struct ds_op *op)
+{
+    return op->kind == DS_OP_CLONE &&
+           (op->status == -EOPNOTSUPP || op->status == -EXDEV ||
+            op->status == -EINVAL || op->status == -ENOTTY);
+}
+
+static int fail_op(const struct execution *execution, const struct ds_op *op,
+                   struct ds_error *err)
+{
+    int result = ds_fail_errno(
+        err, -op->status, execution->plan->paths[op->target_index],
+        "%s of %" PRIu64 " bytes at offset %" PRIu64 " failed",
+        ds_op_kind_name(op->kind), op->length_bytes, op->target_offset_bytes);
+
+    if (err != NULL)
+        err->offset_bytes = op->target_offset_bytes;
+    return result;
+}
+
+/* A total that covers the earlier batches of the run. */
+static int whole_progress(void *user, const struct ds_progress *batch)
+{
+    const struct execution *execution = user;
+    const struct ds_convert_options *options = execution->options;
+    const struct ds_plan *plan = execution->plan;
+    const struct ds_totals *totals = plan->strategy == DS_STRATEGY_GRAFT
+                                         ? &plan->survey.graft.totals
+                                         : &plan->survey.range.totals;
+    struct ds_progress all = {
+        .phase = "execute",
+        .done_bytes = execution->done_bytes + batch->done_bytes,
+        .done_ops = execution->done_ops + batch->done_ops,
+        .total_bytes = totals->shared_bytes + totals_copied(totals),
+    };
+
+    for (unsigned i = 0; i < DS_OP_KIND_COUNT; i++)
+        all.total_ops += totals->op_count[i];
+    if (all.total_ops < all.done_ops) /* tables are not in the survey */
+        all.total_ops = all.done_ops;
+    if (all.total_bytes < all.done_bytes)
+        all.total_bytes = all.done_bytes;
+    return options->progress(options->user, &all);
+}
+
+static int run_batch(struct execution *execution, struct ds_op *ops,
+                     size_t count, struct ds_error *err)
+{
+    struct ds_plan *plan = execution->plan;
+    struct ds_run run = {
+        .sources = plan->disk->image->files,
+        .targets = execution->files,
+        .progress =
+            execution->options->progress != NULL ? whole_progress : NULL,
+        .user = execution,
+    };
+
+    return plan->store->run(&run, ops, count, err);
+}
+
+/* The refused clones of a batch, once more, as copies. */
+static int copy_instead(struct execution *execution, struct ds_op *op,
+                        struct ds_error *err)
+{
+    struct ds_totals *refused = &execution->refused;
+    int result;
+
+    if (execution->options->require_clone)
+        return fail_op(execution, op, err);
+    refused->shared_bytes += op->data_bytes;
+    refused->copied_bytes[DS_COPY_CLONE_REFUSED] += op->data_bytes;
+    refused->op_count[DS_OP_CLONE]++;
+    op->kind = DS_OP_COPY;
+    op->reason = DS_COPY_CLONE_REFUSED;
+    op->status = 0;
+    result = run_batch(execution, op, 1, err);
+    if (result == 0 && op->status != 0)
+        result = fail_op(execution, op, err);
+    return result;
+}
+
+/* Operations that were not begun because another failed come after it. */
+static const struct ds_op *first_failed(const struct ds_op *ops, size_t count)
+{
+    const struct ds_op *failed = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        if (ops[i].status == 0 || clone_refused(&ops[i]))
+            continue;
+        if (failed == NULL || failed->status == -ECANCELED)
+            failed = &ops[i];
+    }
+    return failed;
+}
+
+static int execute_batch(void *user, struct ds_op *ops, size_t count,
+                         struct ds_error *err)
+{
+    struct execution *execution = user;
+    const struct ds_op *failed;
+    int result = run_batch(execution, ops, count, err);
+
+    if (result != 0)
+        return result;
+    failed = first_failed(ops, count);
+    if (failed != NULL)
+        return fail_op(execution, failed, err);
+    for (size_t i = 0; i < count && result == 0; i++) {
+        if (clone_refused(&ops[i]))
+            result = copy_instead(execution, &ops[i], err);
+        execution->done_bytes += ops[i].data_bytes;
+    }
+    execution->done_ops += count;
+    return result;
+}
+
+int execute_run(struct execution *execution, struct ds_error *err)
+{
+    struct ds_plan *plan = execution->plan;
+    const struct ds_totals *refused = &execution->refused;
+    int result = plan_emit(plan, execute_batch, execution, err);
+
+    plan->totals.shared_bytes -= refused->shared_bytes;
+    plan->totals.op_count[DS_OP_CLONE] -= refused->op_count[DS_OP_CLONE];
+    plan->totals.op_count[DS_OP_COPY] += refused->op_count[DS_OP_CLONE];
+    plan->totals.copied_bytes[DS_COPY_CLONE_REFUSED] +=
+        refused->copied_bytes[DS_COPY_CLONE_REFUSED];
+    return result;
+}
+
+int execute_sync(struct execution *execution, struct ds_error *err)
+{
+    const struct ds_plan *plan = execution->plan;
+    int result = 0;
+
+    for (uint32_t i = 0; i < plan->target->layout.file_count && result == 0;
+         i++)
+        result = plan->store->sync(execution->files[i], err);
+    return result;
+}
+
+void execute_close(struct execution *execution)
+{
+    for (unsigned i = 0; i < DS_TARGET_FILE_COUNT_MAX; i++) {
+        ds_file_close(execution->files[i]);
+        execution->files[i] = NULL;
+    }
+}
+
+void execute_discard(struct execution *execution)
+{
+    for (unsigned i = 0; i < DS_TARGET_FILE_COUNT_MAX; i++)
+        if (execution->files[i] != NULL)
+            execution->plan->store->discard(execution->files[i]);
+    execute_close(execution);
+}

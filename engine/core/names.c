@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The words of enums, and the names of a target's files. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fail.h"
+#include "plan.h"
+
+const char *ds_op_kind_name(enum ds_op_kind kind)
+{
+    static const char *const names[DS_OP_KIND_COUNT] = {
+        [DS_OP_CLONE] = "clone",     [DS_OP_CLONE_FILE] = "clone_file",
+        [DS_OP_COPY] = "copy",       [DS_OP_DECODE] = "decode",
+        [DS_OP_WRITE] = "write",     [DS_OP_ZERO] = "zero",
+        [DS_OP_PUNCH] = "punch",     [DS_OP_TRUNCATE] = "truncate",
+        [DS_OP_BARRIER] = "barrier",
+    };
+
+    return (unsigned)kind < DS_OP_KIND_COUNT ? names[kind] : "unknown";
+}
+
+const char *ds_copy_reason_name(enum ds_copy_reason reason)
+{
+    static const char *const names[DS_COPY_REASON_COUNT] = {
+        [DS_COPY_NONE] = "none",
+        [DS_COPY_MISALIGNED] = "misaligned",
+        [DS_COPY_PARTIAL_BLOCK] = "partial block",
+        [DS_COPY_OTHER_FILESYSTEM] = "other filesystem",
+        [DS_COPY_NO_REFLINK] = "no reflink",
+        [DS_COPY_NOCOW_MISMATCH] = "nocow mismatch",
+        [DS_COPY_CLONE_REFUSED] = "clone refused",
+        [DS_COPY_COMPRESSED] = "compressed",
+        [DS_COPY_ENCRYPTED] = "encrypted",
+    };
+
+    return (unsigned)reason < DS_COPY_REASON_COUNT ? names[reason] : "unknown";
+}
+
+const char *ds_strategy_name(enum ds_strategy strategy)
+{
+    switch (strategy) {
+    case DS_STRATEGY_AUTO:
+        return "auto";
+    case DS_STRATEGY_RANGE:
+        return "range";
+    case DS_STRATEGY_GRAFT:
+        return "graft";
+    }
+    return "unknown";
+}
+
+/* PATH without its extension, then -N for N > 0, then the suffix. */
+static char *suffixed(const char *path, unsigned number, const char *suffix)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    const char *dot = strrchr(name, '.');
+    int stem =
+        (int)(dot != NULL && dot != name ? dot - path : (long)strlen(path));
+    char middle[16] = "";
+    char *joined = NULL;
+
+    if (number > 0)
+        (void)snprintf(middle, sizeof(middle), "-%u", number);
+    if (asprintf(&joined, "%.*s%s%s", stem, path, middle, suffix) < 0)
+        return NULL;
+    return joined;
+}
+
+#define FRESH_NAME_TRIES 1000u
+
+/* An extent file never takes the name of one that is there: the old
+ * descriptor, should it survive, must still find its own. */
+static int fresh_name(struct ds_plan *plan, uint32_t index, const char *path,
+                      const char *suffix, bool force, struct ds_error *err)
+{
+    for (unsigned number = 0; number < FRESH_NAME_TRIES; number++) {
+        char *name = suffixed(path, number, suffix);
+        int exists;
+
+        if (name == NULL)
+            return ds_fail_memory(err);
+        exists = plan->store->exists(name, err);
+        if (exists == 0) {
+            plan->paths[index] = name;
+            return 0;
+        }
+        if (exists > 0 && !force) {
+            int result = ds_fail(err, DS_ERR_REFUSED,
+                                 "the target's file %s exists", name);
+
+            free(name);
+            return result;
+        }
+        if (exists > 0 && number == 0)
+            plan_note(plan, "%s is left: nothing refers to it after this",
+                      name);
+        free(name);
+        if (exists < 0)
+            return exists;
+    }
+    return ds_fail(err, DS_ERR_REFUSED, "no free name for the files of %s",
+                   path);
+}
+
+int plan_name_files(struct ds_plan *plan, const char *path,
+                    const struct ds_target_layout *layout, bool force,
+                    struct ds_error *err)
+{
+    int exists = plan->store->exists(path, err);
+    int result = 0;
+
+    if (exists < 0)
+        return exists;
+    plan->replaces = exists > 0;
+    for (uint32_t i = 0; i < layout->file_count && result == 0; i++) {
+        if (layout->suffix[i] != NULL) {
+            result = fresh_name(plan, i, path, layout->suffix[i], force, err);
+            continue;
+        }
+        plan->paths[i] = strdup(path);
+        if (plan->paths[i] == NULL)
+            result = ds_fail_memory(err);
+    }
+    return result;
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plan.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arith.h"
+#include "cleanup.h"
+#include "fail.h"
+#include "registry.h"
+
+uint64_t totals_copied(const struct ds_totals *totals)
+{
+    uint64_t copied = 0;
+
+    for (unsigned i = 0; i < DS_COPY_REASON_COUNT; i++)
+        copied += totals->copied_bytes[i];
+    return copied;
+}
+
+void plan_note(struct ds_plan *plan, const char *format, ...)
+{
+    va_list args;
+
+    if (plan->note_count == PLAN_NOTE_COUNT_MAX)
+        return;
+    va_start(args, format);
+    (void)vsnprintf(plan->notes[plan->note_count++], PLAN_NOTE_BYTES, format,
+                    args);
+    va_end(args);
+}
+
+/* -- deciding ---------------------------------------------------------------*/
+
+static int find_domains(struct ds_plan *plan, const char *path,
+                        struct ds_error *err)
+{
+    struct ds_image *image = plan->disk->image;
+    int result = 0;
+
+    for (uint32_t i = 0; i < image->file_count && result == 0; i++) {
+        result =
+            plan->store->domain(image->files[i], path, &plan->domains[i], err);
+        if (result == 0 && !plan->domains[i].known)
+            plan_note(plan,
+                      "could not probe whether blocks of %s can be shared "
+                      "there: the figures are a guess",
+                      image->files[i]->path);
+    }
+    return result;
+}
+
+static void decide(struct ds_plan *plan, enum ds_strategy strategy,
+                   const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void decide(struct ds_plan *plan, enum ds_strategy strategy,
+                   const char *format, ...)
+{
+    va_list args;
+
+    plan->strategy = strategy;
+    plan->base_index =
+        strategy == DS_STRATEGY_GRAFT ? plan->survey.base_index : DS_FILE_NONE;
+    va_start(args, format);
+    (void)vsnprintf(plan->reason, sizeof(plan->reason), format, args);
+    va_end(args);
+}
+
+static const char *why_no_graft(const struct ds_plan *plan)
+{
+    if (!plan->target->layout.graftable)
+        return "the target's pointers cannot name the source's places";
+    if (!plan->survey.graft.possible)
+        return "the source file cannot be cloned there whole";
+    return "so few operations that a graft was not priced";
+}
+
+static int choose(struct ds_plan *plan, enum ds_strategy asked,
+                  struct ds_error *err)
+{
+    const struct survey_side *range = &plan->survey.range;
+    const struct survey_side *graft = &plan->survey.graft;
+    uint64_t range_ops = range->totals.op_count[DS_OP_CLONE] +
+                         range->totals.op_count[DS_OP_COPY];
+    uint64_t graft_ops = graft->totals.op_count[DS_OP_CLONE] +
+                         graft->totals.op_count[DS_OP_COPY] +
+                         graft->totals.op_count[DS_OP_PUNCH] + 1;
+
+    if (asked == DS_STRATEGY_GRAFT && !graft->possible)
+        return ds_fail(err, DS_ERR_UNSUPPORTED,
+                       "plan: strategy graft is not possible: %s",
+                       why_no_graft(plan));
+    if (asked != DS_STRATEGY_AUTO)
+        decide(plan, asked, "asked for");
+    else if (!graft->priced)
+        decide(plan, DS_STRATEGY_RANGE, "%s", why_no_graft(plan));
+    else if (graft->cost_ns < range->cost_ns)
+        decide(plan, DS_STRATEGY_GRAFT,
+               "%" PRIu64 " data operations, about %.1f ms; by range %" PRIu64
+               ", about %.1f ms",
+               graft_ops, (double)graft->cost_ns / 1e6, range_ops,
+               (double)range->cost_ns / 1e6);
+    else
+        decide(plan, DS_STRATEGY_RANGE,
+               "%" PRIu64 " data operations, about %.1f ms; by graft %" PRIu64
+               ", about %.1f ms",
+               range_ops, (double)range->cost_ns / 1e6, graft_ops,
+               (double)graft->cost_ns / 1e6);
+    return 0;
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* Fix where tables and data begin, now that their sizes are known. */
+static int seal(struct ds_plan *plan, struct ds_error *err)
+{
+    const struct ds_target_layout *layout = &plan->target->layout;
+    const struct survey_side *side = plan->strategy == DS_STRATEGY_GRAFT
+                                         ? &plan->survey.graft
+                                         : &plan->survey.range;
+    uint64_t align = ds_max_u64(layout->align_bytes, 4096);
+    uint64_t base = 0;
+
+    if (plan->base_index != DS_FILE_NONE)
+        base = plan->disk->image->files[plan->base_index]->size_bytes;
+    plan->footprint = (struct ds_footprint){
+        .area_start_bytes =
+            ds_align_up(ds_max_u64(layout->head_bytes, base), align),
+        .relocated_bytes = side->relocated_bytes,
+        .unit_count = side->unit_count,
+    };
+    for (uint32_t i = 0; i < layout->file_count; i++)
+        plan->footprint.file_names[i] = base_name(plan->paths[i]);
+    plan->seal = (struct ds_seal){ 0 };
+    return plan->format->target_seal(plan->target, &plan->footprint,
+                                     &plan->seal, err);
+}
+
+static int require_clone(const struct ds_plan *plan, struct ds_error *err)
+{
+    const struct survey_side *side = plan->strategy == DS_STRATEGY_GRAFT
+                                         ? &plan->survey.graft
+                                         : &plan->survey.range;
+    unsigned most = DS_COPY_NONE;
+
+    if (totals_copied(&side->totals) == 0)
+        return 0;
+    for (unsigned i = 0; i < DS_COPY_REASON_COUNT; i++)
+        if (side->totals.copied_bytes[i] > side->totals.copied_bytes[most])
+            most = i;
+    return ds_fail(err, DS_ERR_REFUSED,
+                   "plan: cloning is required, but %" PRIu64
+                   " bytes would have to be copied (%s)",
+                   totals_copied(&side->totals),
+                   ds_copy_reason_name((enum ds_copy_reason)most));
+}
+
+static int open_target(struct ds_plan *plan, const struct ds_target_spec *spec,
+                       struct ds_error *err)
+{
+    struct ds_target_request request = {
+        .path = spec->path,
+        .options = spec->options,
+        .option_count = spec->option_count,
+        .size_bytes = plan->disk->image->size_bytes,
+    };
+
+    plan->format = ds_registry_format(spec->format);
+    if (plan->format == NULL)
+        return ds_fail(err, DS_ERR_ARG, "unknown format '%s'", spec->format);
+    if (plan->format->target_open == NULL)
+        return ds_fail(err, DS_ERR_UNSUPPORTED, "%s cannot be written",
+                       spec->format);
+    return plan->format->target_open(&request, &plan->target, err);
+}
+
+static int guard_sources(const struct ds_plan *plan, struct ds_error *err)
+{
+    struct ds_image *image = plan->disk->image;
+    int result = 0;
+
+    for (uint32_t i = 0; i < image->file_count && result == 0; i++)
+        for (uint32_t t = 0; t < plan->target->layout.file_count; t++)
+            if (result == 0)
+                result = plan->store->guard_same(image->files[i],
+                                                 plan->paths[t], err);
+    return result;
+}
+
+static void note_misaligned_units(struct ds_plan *plan)
+{
+    const struct survey_side *graft = &plan->survey.graft;
+
+    if (plan->strategy == DS_STRATEGY_GRAFT &&
+        plan->target->layout.unit_bytes != 0 && graft->granule_bytes < 4096)
+        plan_note(plan, "some grains do not lie on 4096-byte pages: correct "
+                        "for QEMU and the hosted products, untested on ESXi");
+}
+
+static int prepare(struct ds_plan *plan, const struct ds_target_spec *spec,
+                   const struct ds_convert_options *options,
+                   struct ds_error *err)
+{
+    bool force = options != NULL && options->force;
+    enum ds_strategy asked =
+        options != NULL ? options->strategy : DS_STRATEGY_AUTO;
+    int result = open_target(plan, spec, err);
+
+    if (result == 0)
+        result = plan_name_files(plan, spec->path, &plan->target->layout, force,
+                                 err);
+    if (result == 0)
+        result = guard_sources(plan, err);
+    if (result == 0)
+        result = find_domains(plan, spec->path, err);
+    if (result != 0)
+        return result;
+    plan->request = (struct survey_request){
+        .disk = plan->disk,
+        .target = plan->target,
+        .domains = plan->domains,
+        .strategy = asked,
+        .progress = options != NULL ? options->progress : NULL,
+        .user = options != NULL ? options->user : NULL,
+    };
+    result = survey_run(&plan->request, &plan->survey, err);
+    if (result == 0)
+        result = choose(plan, asked, err);
+    if (result == 0 && options != NULL && options->require_clone)
+        result = require_clone(plan, err);
+    if (result == 0)
+        result = seal(plan, err);
+    if (result == 0)
+        note_misaligned_units(plan);
+    return result;
+}
+
+int plan_prepare(struct ds_disk *disk, const struct ds_target_spec *spec,
+                 const struct ds_convert_options *options, struct ds_plan **out,
+                 struct ds_error *err)
+{
+    struct ds_plan *plan = calloc(1, sizeof(*plan));
+    int result;
+
+    if (plan == NULL)
+        return ds_fail_memory(err);
+    plan->disk = disk;
+    plan->store = ds_registry_store(spec->path);
+    result = prepare(plan, spec, options, err);
+    if (result != 0) {
+        ds_plan_free(plan);
+        return result;
+    }
+    *out = plan;
+    return 0;
+}
+
+int ds_plan_make(struct ds_disk *disk, const struct ds_target_spec *spec,
+                 const struct ds_convert_options *options, struct ds_plan **out,
+                 struct ds_error *err)
+{
+    struct ds_plan *plan = NULL;
+    int result = plan_prepare(disk, spec, options, &plan, err);
+
+    if (result != 0)
+        return result;
+    if (plan->replaces)
+        plan_note(plan, "%s exists", plan->paths[0]);
+    result = plan_emit(plan, NULL, NULL, err);
+    if (result != 0) {
+        ds_plan_free(plan);
+        return result;
+    }
+    *out = plan;
+    return 0;
+}
+
+void ds_plan_free(struct ds_plan *plan)
+{
+    if (plan == NULL)
+        return;
+    if (plan->target != NULL)
+        plan->format->target_close(plan->target);
+    for (unsigned i = 0; i < DS_TARGET_FILE_COUNT_MAX; i++)
+        free(plan->paths[i]);
+    free(plan);
+}
+
+/* -- asking
+ * ------------------------------------------------------------------*/
+
+const struct ds_totals *ds_plan_totals(const struct ds_plan *plan)
+{
+    return &plan->totals;
+}
+
+enum ds_strategy ds_plan_strategy(const struct ds_plan *plan)
+{
+    return plan->strategy;
+}
+
+const char *ds_plan_strategy_reason(const struct ds_plan *plan)
+{
+    return plan->reason;
+}
+
+uint32_t ds_plan_target_count(const struct ds_plan *plan)
+{
+    return plan->target->layout.file_count;
+}
+
+const char *ds_plan_target_path(const struct ds_plan *plan,
+                                uint32_t target_index)
+{
+    return target_index < plan->target->layout.file_count
+               ? plan->paths[target_index]
+               : NULL;
+}
+
+uint64_t ds_plan_target_size_bytes(const struct ds_plan *plan,
+                                   uint32_t target_index)
+{
+    return plan->seal.file_size_bytes[target_index];
+}
+
+const char *ds_plan_note(const struct ds_plan *plan, size_t index)
+{
+    return index < plan->note_count ? plan->notes[index] : NULL;
+}
+
+int ds_plan_emit(struct ds_plan *plan, ds_op_fn *fn, void *user,
+                 struct ds_error *err)
+{
+    return plan_emit(plan, fn, user, err);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "registry.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "arith.h"
+#include "fail.h"
+
+extern const struct ds_format_ops vmdk_format_ops;
+extern const struct ds_format_ops vhd_format_ops;
+extern const struct ds_format_ops vhdx_format_ops;
+extern const struct ds_format_ops qcow2_format_ops;
+extern const struct ds_format_ops raw_format_ops;
+extern const struct ds_store_ops local_store_ops;
+
+static const struct ds_format_ops *const formats[] = {
+    &vmdk_format_ops,  &vhd_format_ops, &vhdx_format_ops,
+    &qcow2_format_ops, &raw_format_ops, NULL,
+};
+
+const struct ds_format_ops *ds_registry_format_at(size_t index)
+{
+    size_t count = sizeof(formats) / sizeof(formats[0]) - 1;
+
+    return index < count ? formats[index] : NULL;
+}
+
+const struct ds_format_ops *ds_registry_format(const char *name)
+{
+    for (size_t i = 0; formats[i] != NULL; i++)
+        if (strcmp(formats[i]->name, name) == 0)
+            return formats[i];
+    return NULL;
+}
+
+const struct ds_store_ops *ds_registry_store(const char *path)
+{
+    (void)path;
+    return &local_store_ops;
+}
+
+static int probe_read(struct ds_file *file, struct ds_probe *probe,
+                      struct ds_error *err)
+{
+    uint64_t size = file->size_bytes;
+    int result;
+
+    probe->file = file;
+    probe->head_bytes = (size_t)ds_min_u64(size, sizeof(probe->head));
+    probe->tail_bytes = (size_t)ds_min_u64(size, sizeof(probe->tail));
+    result = ds_file_read(file, 0, probe->head, probe->head_bytes, err);
+    if (result == 0)
+        result = ds_file_read(file, size - probe->tail_bytes, probe->tail,
+                              probe->tail_bytes, err);
+    return result;
+}
+
+/* A guest can write any bytes into its raw disk. When the name says that the
+ * file is raw, an image header inside is not believed without being told. */
+static bool name_says_raw(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+
+    return dot != NULL && strcasecmp(dot, ".raw") == 0;
+}
+
+int ds_registry_probe(struct ds_file *file, const struct ds_format_ops **out,
+                      struct ds_error *err)
+{
+    struct ds_probe probe = { 0 };
+    const struct ds_format_ops *found = NULL;
+    int result = probe_read(file, &probe, err);
+
+    if (result != 0)
+        return result;
+    for (size_t i = 0; formats[i] != NULL; i++) {
+        if (!formats[i]->probe(&probe))
+            continue;
+        if (found != NULL)
+            return ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_REFUSED,
+                              "probe: fits both %s and %s; name the format",
+                              found->name, formats[i]->name);
+        found = formats[i];
+    }
+    if (found != NULL && name_says_raw(file->path))
+        return ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_REFUSED,
+                          "probe: its name says raw and its content %s; name "
+                          "the format",
+                          found->name);
+    *out = found != NULL ? found : &raw_format_ops;
+    return 0;
+}

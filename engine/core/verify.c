@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "verify.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <xxhash.h>
+
+#include "arith.h"
+#include "fail.h"
+
+#define CHUNK_BYTES ((size_t)1 << 20)
+#define PROGRESS_BYTES (UINT64_C(16) << 20)
+
+struct side {
+    struct ds_disk *disk;
+    struct ds_map *map;
+    struct ds_physical_window physical;
+    struct ds_extent extent; /* what is left of the current one */
+    uint8_t *buffer;
+    struct ds_storage_id storage[DS_IMAGE_FILE_COUNT_MAX];
+};
+
+struct comparison {
+    struct side left;
+    struct side right;
+    const struct verify_options *options;
+    struct ds_verify_report *report;
+    uint64_t reported_bytes; /* at the last progress call */
+};
+
+/* What physically lies under a range. */
+enum ground { GROUND_ZERO, GROUND_BLOCKS, GROUND_UNKNOWN };
+
+static int side_start(struct side *side, struct ds_disk *disk,
+                      struct ds_error *err)
+{
+    int result = ds_map_open(disk, &side->map, err);
+
+    side->disk = disk;
+    side->buffer = malloc(CHUNK_BYTES);
+    if (side->buffer == NULL)
+        return ds_fail_memory(err);
+    for (uint32_t i = 0; i < disk->image->file_count && result == 0; i++) {
+        struct ds_file *file = disk->image->files[i];
+
+        result = file->store->storage_id(file, &side->storage[i], err);
+    }
+    return result;
+}
+
+static void side_end(struct side *side)
+{
+    ds_map_close(side->map);
+    ds_physical_window_free(&side->physical);
+    free(side->buffer);
+}
+
+static int side_refill(struct side *side, struct ds_error *err)
+{
+    int result;
+
+    if (side->extent.length_bytes > 0)
+        return 0;
+    result = ds_map_next(side->map, &side->extent, err);
+    if (result > 0 && side->extent.kind == DS_EXTENT_ENCODED)
+        return ds_fail(err, DS_ERR_UNSUPPORTED,
+                       "verify: encoded data is not supported yet");
+    return result < 0 ? result : 0;
+}
+
+static void side_advance(struct side *side, uint64_t length)
+{
+    side->extent.guest_offset_bytes += length;
+    side->extent.file_offset_bytes += length;
+    side->extent.length_bytes -= length;
+}
+
+/* The ground at the current position, valid for *length, which may shrink. */
+static int side_ground(struct side *side, uint64_t *length, enum ground *ground,
+                       uint64_t *physical, struct ds_error *err)
+{
+    struct ds_physical_extent extent;
+    struct ds_file *file;
+    bool hole;
+    int result;
+
+    *ground = GROUND_ZERO;
+    if (side->extent.kind != DS_EXTENT_DATA)
+        return 0;
+    *ground = GROUND_UNKNOWN;
+    if (!side->storage[side->extent.file_index].known)
+        return 0;
+    file = side->disk->image->files[side->extent.file_index];
+    result = ds_physical_at(
+        &side->physical, file, side->extent.file_offset_bytes,
+        side->extent.file_offset_bytes + *length, &extent, &hole, err);
+    if (result == -DS_ERR_UNSUPPORTED) {
+        side->storage[side->extent.file_index].known = false;
+        return 0;
+    }
+    if (result != 0)
+        return result;
+    *length = extent.length_bytes;
+    if (hole || (extent.flags & DS_PHYSICAL_UNWRITTEN) != 0)
+        *ground = GROUND_ZERO;
+    else if ((extent.flags & DS_PHYSICAL_UNPROVABLE) == 0)
+        *ground = GROUND_BLOCKS;
+    *physical = extent.physical_bytes;
+    return 0;
+}
+
+static bool same_storage(const struct comparison *c)
+{
+    const struct ds_storage_id *left =
+        &c->left.storage[c->left.extent.file_index];
+    const struct ds_storage_id *right =
+        &c->right.storage[c->right.extent.file_index];
+
+    return left->known && right->known &&
+           memcmp(left->bytes, right->bytes, sizeof(left->bytes)) == 0;
+}
+
+static int side_read(struct side *side, size_t length, struct ds_error *err)
+{
+    const struct ds_extent *extent = &side->extent;
+
+    if (extent->kind != DS_EXTENT_DATA) {
+        memset(side->buffer, 0, length);
+        return 0;
+    }
+    return ds_file_read(side->disk->image->files[extent->file_index],
+                        extent->file_offset_bytes, side->buffer, length, err);
+}
+
+/* Read one chunk of both and compare by digest. */
+static int compare_chunk(struct comparison *c, uint64_t *length,
+                         struct ds_error *err)
+{
+    size_t chunk = (size_t)ds_min_u64(*length, CHUNK_BYTES);
+    const uint8_t *left = c->left.buffer, *right = c->right.buffer;
+    size_t same = 0;
+    int result = side_read(&c->left, chunk, err);
+
+    if (result == 0)
+        result = side_read(&c->right, chunk, err);
+    if (result != 0)
+        return result;
+    *length = chunk;
+    c->report->hashed_bytes += chunk;
+    if (XXH128_isEqual(XXH3_128bits(left, chunk), XXH3_128bits(right, chunk)))
+        return 0;
+    while (same < chunk && left[same] == right[same])
+        same++;
+    c->report->identical = false;
+    c->report->difference_offset_bytes =
+        c->left.extent.guest_offset_bytes + same;
+    return 0;
+}
+
+static const char *why_not(const struct comparison *c, enum ground left,
+                           enum ground right)
+{
+    if (left == GROUND_ZERO || right == GROUND_ZERO)
+        return "zeros on one side only";
+    if (left == GROUND_UNKNOWN || right == GROUND_UNKNOWN)
+        return "the filesystem does not tell where the bytes lie";
+    if (!same_storage(c))
+        return "the files lie on different filesystems";
+    return "the blocks are not shared";
+}
+
+/* Compare the next range, as long as one answer serves; *length is set. */
+static int compare_range(struct comparison *c, uint64_t *length,
+                         struct ds_error *err)
+{
+    enum ground left = GROUND_ZERO, right = GROUND_ZERO;
+    uint64_t left_at = 0, right_at = 0;
+    int result;
+
+    *length =
+        ds_min_u64(c->left.extent.length_bytes, c->right.extent.length_bytes);
+    result = side_ground(&c->left, length, &left, &left_at, err);
+    if (result == 0)
+        result = side_ground(&c->right, length, &right, &right_at, err);
+    if (result != 0)
+        return result;
+    if (left == GROUND_ZERO && right == GROUND_ZERO) {
+        c->report->zero_bytes += *length;
+        return 0;
+    }
+    if (left == GROUND_BLOCKS && right == GROUND_BLOCKS &&
+        left_at == right_at && same_storage(c)) {
+        c->report->proven_bytes += *length;
+        return 0;
+    }
+    if (c->report->not_proven == NULL)
+        c->report->not_proven = why_not(c, left, right);
+    return compare_chunk(c, length, err);
+}
+
+static int report_progress(struct comparison *c, uint64_t total,
+                           struct ds_error *err)
+{
+    uint64_t done = c->left.extent.guest_offset_bytes;
+    struct ds_progress progress = { .phase = "verify",
+                                    .done_bytes = done,
+                                    .total_bytes = total };
+
+    if (c->options->progress == NULL ||
+        done - c->reported_bytes < PROGRESS_BYTES)
+        return 0;
+    c->reported_bytes = done;
+    if (c->options->progress(c->options->user, &progress) != 0)
+        return ds_fail(err, DS_ERR_CANCELLED, "cancelled while verifying");
+    return 0;
+}
+
+static int compare_all(struct comparison *c, uint64_t size,
+                       struct ds_error *err)
+{
+    uint64_t position = 0, length;
+    int result = 0;
+
+    while (result == 0 && position < size && c->report->identical) {
+        result = side_refill(&c->left, err);
+        if (result == 0)
+            result = side_refill(&c->right, err);
+        if (result == 0)
+            result = compare_range(c, &length, err);
+        if (result != 0)
+            break;
+        side_advance(&c->left, length);
+        side_advance(&c->right, length);
+        position += length;
+        result = report_progress(c, size, err);
+    }
+    return result;
+}
+
+static double seconds_since(const struct timespec *begin)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - begin->tv_sec) +
+           (double)(now.tv_nsec - begin->tv_nsec) / 1e9;
+}
+
+int verify_disks(struct ds_disk *left, struct ds_disk *right,
+                 const struct verify_options *options,
+                 struct ds_verify_report *report, struct ds_error *err)
+{
+    struct comparison c = { .options = options, .report = report };
+    uint64_t left_size = left->image->size_bytes;
+    uint64_t right_size = right->image->size_bytes;
+    struct timespec begin;
+    int result;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &begin);
+    *report = (struct ds_verify_report){ .identical = true };
+    result = side_start(&c.left, left, err);
+    if (result == 0)
+        result = side_start(&c.right, right, err);
+    if (result == 0)
+        result = compare_all(&c, ds_min_u64(left_size, right_size), err);
+    if (result == 0 && report->identical && left_size != right_size) {
+        report->identical = false;
+        report->difference_offset_bytes = ds_min_u64(left_size, right_size);
+    }
+    side_end(&c.left);
+    side_end(&c.right);
+    report->seconds = seconds_since(&begin);
+    return result;
+}
+
+int ds_verify(struct ds_disk *left, struct ds_disk *right,
+              ds_progress_fn *progress, void *user,
+              struct ds_verify_report *report, struct ds_error *err)
+{
+    struct verify_options options = { progress, user };
+
+    return verify_disks(left, right, &options, report, err);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Comparison of two disks without reading what need not be read.
+ *
+ *   left map   [ D @x      ][ Z   ][ D @y          ]
+ *   right map  [ D @u ][ D @v     ][ Z ][ D @w     ]
+ *              |prove |   |zero|    |prove
+ *
+ * Two ranges on the same physical blocks hold the same bytes. The proof asks
+ * the store for both files' extents after a flush and takes only extents
+ * whose address is known and means these bytes alone (DESIGN: no unknown,
+ * delalloc, encoded, inline or unaligned one), on the same storage. Holes and
+ * unwritten extents read as zeros. Whatever is not proven is read on both
+ * sides and compared by XXH3-128, and the report says why.
+ */
+#ifndef DS_CORE_VERIFY_H
+#define DS_CORE_VERIFY_H
+
+#include "disk.h"
+
+struct verify_options {
+    ds_progress_fn *progress;
+    void *user;
+};
+
+int verify_disks(struct ds_disk *left, struct ds_disk *right,
+                 const struct verify_options *options,
+                 struct ds_verify_report *report, struct ds_error *err);
+
+#endif
