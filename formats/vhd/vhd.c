@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vhd.h"
+
+static const char *const extensions[] = { ".vhd", NULL };
+
+const struct ds_format_ops vhd_format_ops = {
+    .name = "vhd",
+    .summary = "Virtual PC, Virtual Server, Hyper-V, Azure: fixed and dynamic",
+    .extensions = extensions,
+    .probe = vhd_probe,
+    .open = vhd_open,
+    .close = vhd_close,
+    .facts = vhd_facts,
+    .extent_at = vhd_extent_at,
+    .regions = vhd_regions,
+    .options = vhd_target_options,
+    .target_open = vhd_target_open,
+    .target_count = vhd_target_count,
+    .target_seal = vhd_target_seal,
+    .target_place = vhd_target_place,
+    .target_used = NULL, /* layout.wants_used is never set */
+    .target_finish = vhd_target_finish,
+    .target_close = vhd_target_close,
+};
