@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "options.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define APPLIED SIZE_MAX /* no member: `apply` takes the value */
+#define MEMBER(name) offsetof(struct options, name)
+
+int usage_error(struct ds_error *err, const char *format, ...)
+{
+    va_list arguments;
+
+    *err = (struct ds_error)DS_ERROR_INIT;
+    err->error_class = DS_ERR_ARG;
+    va_start(arguments, format);
+    vsnprintf(err->message, sizeof(err->message), format, arguments);
+    va_end(arguments);
+    return -DS_ERR_ARG;
+}
+
+int memory_error(struct ds_error *err)
+{
+    *err = (struct ds_error)DS_ERROR_INIT;
+    err->error_class = DS_ERR_SYSTEM;
+    err->system_errno = ENOMEM;
+    snprintf(err->message, sizeof(err->message), "out of memory");
+    return -DS_ERR_SYSTEM;
+}
+
+/* -- options that are more than a member ---------------------------------- */
+
+static int apply_strategy(struct options *options, const char *value,
+                          struct ds_error *err)
+{
+    static const char *const names[] = { "auto", "range", "graft" };
+    static const enum ds_strategy strategies[] = { DS_STRATEGY_AUTO,
+                                                   DS_STRATEGY_RANGE,
+                                                   DS_STRATEGY_GRAFT };
+
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(value, names[i]) == 0) {
+            options->strategy = strategies[i];
+            return 0;
+        }
+    }
+    return usage_error(err, "--strategy: have %s expect auto, range or graft",
+                       value);
+}
+
+static int parse_number(const char *name, const char *text, unsigned max,
+                        unsigned *out, struct ds_error *err)
+{
+    unsigned long number;
+    char *end;
+
+    errno = 0;
+    number = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 ||
+        number > max)
+        return usage_error(err, "--%s: have %s expect a number from 0 to %u",
+                           name, text, max);
+    *out = (unsigned)number;
+    return 0;
+}
+
+static int apply_growth(struct options *options, const char *value,
+                        struct ds_error *err)
+{
+    return parse_number("growth", value, GROWTH_PERCENT_MAX,
+                        &options->growth_percent, err);
+}
+
+static int apply_progress(struct options *options, const char *value,
+                          struct ds_error *err)
+{
+    unsigned descriptor;
+    int result;
+
+    if (value == NULL) {
+        options->progress = true;
+        return 0;
+    }
+    result = parse_number("progress", value, 65535, &descriptor, err);
+    if (result != 0)
+        return result;
+    if (descriptor == 0 ||
+        (fcntl((int)descriptor, F_GETFL) & O_ACCMODE) == O_RDONLY)
+        return usage_error(err,
+                           "--progress: descriptor %u is not open to "
+                           "write",
+                           descriptor);
+    if (fcntl((int)descriptor, F_GETFD) < 0)
+        return usage_error(err, "--progress: descriptor %u is not open",
+                           descriptor);
+    options->progress_fd = (int)descriptor;
+    return 0;
+}
+
+static int apply_option(struct options *options, const char *value,
+                        struct ds_error *err)
+{
+    const char *equals = strchr(value, '=');
+
+    if (equals == NULL || equals == value)
+        return usage_error(err, "-o: have %s expect key=value", value);
+    options->target_options[options->target_option_count++] = value;
+    if (options->target_count > 0)
+        options->targets[options->target_count - 1].option_count++;
+    return 0;
+}
+
+static int apply_to(struct options *options, const char *value,
+                    struct ds_error *err)
+{
+    const char *equals = strchr(value, '=');
+    struct ds_target_spec *target = &options->targets[options->target_count];
+    char *format;
+
+    if (equals == NULL || equals == value || equals[1] == '\0')
+        return usage_error(err, "--to: have %s expect FORMAT=PATH", value);
+    if (options->target_count == 0 && options->target_option_count > 0)
+        return usage_error(err,
+                           "-o %s: it stands before the first --to, "
+                           "expect it after the target it is for",
+                           options->target_options[0]);
+    format = strndup(value, (size_t)(equals - value));
+    if (format == NULL)
+        return memory_error(err);
+    target->format = format;
+    target->path = equals + 1;
+    target->options = options->target_options + options->target_option_count;
+    options->target_count++;
+    return 0;
+}
+
+/* -- the table ------------------------------------------------------------ */
+
+#define VERB_TARGET (VERB_PLAN | VERB_CONVERT)
+
+static const struct option_rule rules[] = {
+    { "source-format", 'f', "FMT", false, VERB_ALL, "@formats",
+      "format of SOURCE, found from its content otherwise",
+      MEMBER(source_format), NULL },
+    { "other-format", 'F', "FMT", false, VERB_VERIFY, "@formats",
+      "format of TARGET, found from its content otherwise",
+      MEMBER(other_format), NULL },
+    { "target-format", 'O', "FMT", false, VERB_TARGET, "@writable",
+      "format of TARGET, taken from its name's ending otherwise",
+      MEMBER(target_format), NULL },
+    { "to", 0, "FORMAT=PATH", false, VERB_TARGET, "@to",
+      "a target, instead of TARGET; may be repeated", APPLIED, apply_to },
+    { "option", 'o', "key=value", false, VERB_TARGET, "@options",
+      "option of the target format; applies to the --to before it, or to "
+      "TARGET",
+      APPLIED, apply_option },
+    { "strategy", 0, "WAY", false, VERB_TARGET, "auto range graft",
+      "auto (the cheaper, standard), range or graft", APPLIED, apply_strategy },
+    { "require-clone", 0, NULL, false, VERB_TARGET, NULL,
+      "fail before anything is written if any data had to be copied",
+      MEMBER(require_clone), NULL },
+    { "ops", 0, NULL, false, VERB_PLAN, NULL, "list every operation",
+      MEMBER(ops), NULL },
+    { "force", 0, NULL, false, VERB_CONVERT, NULL,
+      "replace a target that exists", MEMBER(force), NULL },
+    { "no-verify", 0, NULL, false, VERB_CONVERT, NULL,
+      "do not compare the target with the source before it gets its name",
+      MEMBER(no_verify), NULL },
+    { "growth", 0, "PERCENT", false, VERB_CONVERT, NULL,
+      "warn when there is no room to rewrite so much of what is shared "
+      "(standard: 10)",
+      APPLIED, apply_growth },
+    { "warn-copy", 0, NULL, false, VERB_CONVERT, NULL,
+      "exit with 7 when data had to be copied", MEMBER(warn_copy), NULL },
+    { "quiet", 'q', NULL, false, VERB_CONVERT, NULL,
+      "no progress bar and no report in text", MEMBER(quiet), NULL },
+    { "progress", 0, "FD", true, VERB_PLAN | VERB_CONVERT | VERB_VERIFY, NULL,
+      "show progress on standard error, or with FD write it as JSON lines to "
+      "that descriptor",
+      APPLIED, apply_progress },
+    { "json", 0, NULL, false, VERB_ALL, NULL,
+      "print one JSON document, with sizes in bytes", MEMBER(json), NULL },
+    { "allow-refs", 0, "DIR", false, VERB_ALL, "@directory",
+      "directory beneath which SOURCE may refer to other files; else only "
+      "beside it",
+      MEMBER(allow_refs), NULL },
+    { "no-refs", 0, NULL, false, VERB_ALL, NULL,
+      "never open a file that SOURCE refers to", MEMBER(no_refs), NULL },
+    { "help", 'h', NULL, false, VERB_ALL, NULL, "print this help", MEMBER(help),
+      NULL },
+};
+
+const struct option_rule *option_rule_at(size_t index)
+{
+    return index < sizeof(rules) / sizeof(rules[0]) ? &rules[index] : NULL;
+}
+
+/* -- parsing -------------------------------------------------------------- */
+
+/* Names are matched whole: an abbreviation that is unique today need not be
+ * so tomorrow. */
+static const struct option_rule *find_long(const char *name, size_t length,
+                                           unsigned verb)
+{
+    const struct option_rule *rule;
+
+    for (size_t i = 0; (rule = option_rule_at(i)) != NULL; i++)
+        if ((rule->verbs & verb) != 0 && strlen(rule->name) == length &&
+            strncmp(rule->name, name, length) == 0)
+            return rule;
+    return NULL;
+}
+
+static const struct option_rule *find_letter(char letter, unsigned verb)
+{
+    const struct option_rule *rule;
+
+    for (size_t i = 0; (rule = option_rule_at(i)) != NULL; i++)
+        if ((rule->verbs & verb) != 0 && rule->letter == letter)
+            return rule;
+    return NULL;
+}
+
+static int take(struct options *options, const struct option_rule *rule,
+                const char *value, struct ds_error *err)
+{
+    char *member;
+
+    if (rule->member == APPLIED)
+        return rule->apply(options, value, err);
+    member = (char *)options + rule->member;
+    if (rule->argument == NULL) {
+        *(bool *)(void *)member = true;
+        return 0;
+    }
+    if (value[0] == '\0')
+        return usage_error(err, "--%s: its %s is empty", rule->name,
+                           rule->argument);
+    *(const char **)(void *)member = value;
+    return 0;
+}
+
+/* `argv[*index]` begins with "--". */
+static int parse_long(struct options *options, unsigned verb, int argc,
+                      char *const *argv, int *index, struct ds_error *err)
+{
+    const char *name = argv[*index] + 2;
+    size_t length = strcspn(name, "=");
+    const char *value = name[length] == '=' ? name + length + 1 : NULL;
+    const struct option_rule *rule = find_long(name, length, verb);
+
+    if (rule == NULL)
+        return usage_error(err, "unknown option --%.*s", (int)length, name);
+    if (rule->argument == NULL && value != NULL)
+        return usage_error(err, "--%s takes no value", rule->name);
+    if (rule->argument != NULL && !rule->argument_optional && value == NULL) {
+        if (*index + 1 >= argc)
+            return usage_error(err, "--%s: expect %s after it", rule->name,
+                               rule->argument);
+        value = argv[++*index];
+    }
+    return take(options, rule, value, err);
+}
+
+/* `argv[*index]` is "-x", "-xy" (two flags) or "-xVALUE". */
+static int parse_letters(struct options *options, unsigned verb, int argc,
+                         char *const *argv, int *index, struct ds_error *err)
+{
+    for (const char *letter = argv[*index] + 1; *letter != '\0'; letter++) {
+        const struct option_rule *rule = find_letter(*letter, verb);
+        int result;
+
+        if (rule == NULL)
+            return usage_error(err, "unknown option -%c", *letter);
+        if (rule->argument != NULL) {
+            const char *value = letter + 1;
+
+            if (*value == '\0' && *index + 1 >= argc)
+                return usage_error(err, "-%c: expect %s after it", *letter,
+                                   rule->argument);
+            if (*value == '\0')
+                value = argv[++*index];
+            return take(options, rule, value, err);
+        }
+        result = take(options, rule, NULL, err);
+        if (result != 0)
+            return result;
+    }
+    return 0;
+}
+
+static int check_together(const struct options *options, struct ds_error *err)
+{
+    if (options->no_refs && options->allow_refs != NULL)
+        return usage_error(err, "--no-refs and --allow-refs exclude each "
+                                "other");
+    if (options->target_count > 0 && options->target_format != NULL)
+        return usage_error(err, "-O and --to exclude each other");
+    if (options->json && options->progress_fd == 1)
+        return usage_error(err, "--progress=1 would mix with the document "
+                                "of --json");
+    return 0;
+}
+
+int options_parse(struct options *options, unsigned verb, int argc,
+                  char *const *argv, struct ds_error *err)
+{
+    size_t most = (size_t)argc + 1; /* a bound on each list below */
+    bool operands_only = false;
+
+    *options = (struct options){ .progress_fd = PROGRESS_FD_NONE,
+                                 .strategy = DS_STRATEGY_AUTO,
+                                 .growth_percent = GROWTH_PERCENT_STANDARD };
+    options->target_options = calloc(most, sizeof(const char *));
+    options->targets = calloc(most, sizeof(struct ds_target_spec));
+    options->operands = calloc(most, sizeof(const char *));
+    if (options->target_options == NULL || options->targets == NULL ||
+        options->operands == NULL)
+        return memory_error(err);
+
+    for (int i = 0; i < argc; i++) {
+        int result = 0;
+
+        if (operands_only || argv[i][0] != '-' || argv[i][1] == '\0')
+            options->operands[options->operand_count++] = argv[i];
+        else if (strcmp(argv[i], "--") == 0)
+            operands_only = true;
+        else if (argv[i][1] == '-')
+            result = parse_long(options, verb, argc, argv, &i, err);
+        else
+            result = parse_letters(options, verb, argc, argv, &i, err);
+        if (result != 0)
+            return result;
+    }
+    return check_together(options, err);
+}
+
+void options_free(struct options *options)
+{
+    for (size_t i = 0; i < options->target_count; i++)
+        free((void *)(uintptr_t)options->targets[i].format);
+    free(options->targets);
+    free(options->target_options);
+    free(options->operands);
+}

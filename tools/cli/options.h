@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command line. One table of options drives parsing, help and the words
+ * that shell completion offers.
+ */
+#ifndef CLI_OPTIONS_H
+#define CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <diskshift/diskshift.h>
+
+/* A bit for each verb that an option may belong to. */
+enum verb_bit {
+    VERB_INFO = 1,
+    VERB_MAP = 2,
+    VERB_PLAN = 4,
+    VERB_CONVERT = 8,
+    VERB_VERIFY = 16,
+    VERB_ALL = 31
+};
+
+#define PROGRESS_FD_NONE (-1)
+#define GROWTH_PERCENT_STANDARD 10u
+#define GROWTH_PERCENT_MAX 1000u
+
+struct options {
+    const char *source_format;
+    const char *other_format;  /* verify: of the second disk */
+    const char *target_format; /* -O */
+    const char *allow_refs;
+    bool no_refs;
+    bool json;
+    bool help;
+    bool ops;
+    bool force;
+    bool no_verify;
+    bool require_clone;
+    bool warn_copy;
+    bool quiet;
+    bool progress; /* draw the bar even where stderr is no terminal */
+    int progress_fd;
+    enum ds_strategy strategy;
+    unsigned growth_percent;
+
+    /* Each -o value, in order; a target's options are a slice of it. */
+    const char **target_options;
+    size_t target_option_count;
+    /* From --to, or from TARGET once target_resolve was called. */
+    struct ds_target_spec *targets;
+    size_t target_count;
+    const char **operands;
+    size_t operand_count;
+};
+
+struct option_rule {
+    const char *name;       /* long name, without the dashes */
+    char letter;            /* or 0 */
+    const char *argument;   /* "FMT"; NULL: a flag */
+    bool argument_optional; /* only as --name=ARGUMENT */
+    unsigned verbs;
+    const char *words; /* for completion: "a b c", or "@formats", "@writable",
+                          "@directory"; NULL: nothing to offer */
+    const char *summary;
+    /* One of these takes the value. */
+    size_t member; /* offset of a bool (flag) or const char * */
+    int (*apply)(struct options *options, const char *value,
+                 struct ds_error *err);
+};
+
+/** The table; NULL past the end. */
+const struct option_rule *option_rule_at(size_t index);
+
+/** Parse what follows the verb. Options and operands may be mixed; "--" ends
+ * the options. The strings stay argv's. Call options_free always. */
+int options_parse(struct options *options, unsigned verb, int argc,
+                  char *const *argv, struct ds_error *err);
+void options_free(struct options *options);
+
+/** -DS_ERR_SYSTEM, ENOMEM. */
+int memory_error(struct ds_error *err);
+
+/** -DS_ERR_ARG with a message: the caller's words are wrong. */
+int usage_error(struct ds_error *err, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+#endif

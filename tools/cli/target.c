@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "target.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+struct ending {
+    const char *ending;
+    const char *format;
+};
+
+static const struct ending endings[] = {
+    { ".vmdk", "vmdk" },   { ".vhd", "vhd" }, { ".vhdx", "vhdx" },
+    { ".qcow2", "qcow2" }, { ".raw", "raw" }, { ".img", "raw" },
+};
+
+const struct ds_format_description *format_find(const char *format)
+{
+    const struct ds_format_description *description;
+
+    for (size_t i = 0; (description = ds_format_describe(i)) != NULL; i++)
+        if (strcmp(description->name, format) == 0)
+            return description;
+    return NULL;
+}
+
+static const char *format_of_name(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+
+    if (dot == NULL || strchr(dot, '/') != NULL)
+        return NULL;
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
+        if (strcasecmp(dot, endings[i].ending) == 0)
+            return endings[i].format;
+    return NULL;
+}
+
+/* "raw, vmdk, qcow2" */
+static void writable_list(char *list, size_t list_bytes)
+{
+    const struct ds_format_description *description;
+    size_t length = 0;
+
+    list[0] = '\0';
+    for (size_t i = 0; (description = ds_format_describe(i)) != NULL; i++) {
+        int step;
+
+        if (!description->can_write || length >= list_bytes)
+            continue;
+        step = snprintf(list + length, list_bytes - length, "%s%s",
+                        length == 0 ? "" : ", ", description->name);
+        length += step > 0 ? (size_t)step : 0;
+    }
+}
+
+static int check_writable(const char *format, struct ds_error *err)
+{
+    const struct ds_format_description *description = format_find(format);
+    char list[256];
+
+    if (description != NULL && description->can_write)
+        return 0;
+    writable_list(list, sizeof(list));
+    return usage_error(err, "target format: have %s expect one of %s", format,
+                       list);
+}
+
+static int take_operand(struct options *options, struct ds_error *err)
+{
+    struct ds_target_spec *target = &options->targets[0];
+    const char *path = options->operands[1];
+    const char *format = options->target_format;
+
+    if (format == NULL)
+        format = format_of_name(path);
+    if (format == NULL)
+        return usage_error(err,
+                           "target format: the ending of %s names none, "
+                           "expect .vmdk, .vhd, .vhdx, .qcow2, .raw or "
+                           ".img, or -O FMT",
+                           path);
+    target->format = strdup(format); /* freed with those of --to */
+    if (target->format == NULL)
+        return memory_error(err);
+    target->path = path;
+    target->options = options->target_options;
+    target->option_count = options->target_option_count;
+    options->target_count = 1;
+    return 0;
+}
+
+int operands_check(const struct options *options, size_t expected,
+                   const char *names, struct ds_error *err)
+{
+    if (options->operand_count > expected)
+        return usage_error(err, "unexpected %s, expect %s",
+                           options->operands[expected], names);
+    if (options->operand_count < expected)
+        return usage_error(err, "expect %s", names);
+    for (size_t i = 0; i < expected; i++)
+        if (options->operands[i][0] == '\0')
+            return usage_error(err, "an empty file name, expect %s", names);
+    return 0;
+}
+
+int target_resolve(struct options *options, struct ds_error *err)
+{
+    int result;
+
+    if (options->target_count > 0) {
+        result = operands_check(options, 1, "SOURCE and --to, no TARGET", err);
+    } else {
+        result = operands_check(options, 2,
+                                "SOURCE and TARGET, or SOURCE and --to", err);
+        if (result == 0)
+            result = take_operand(options, err);
+    }
+    for (size_t i = 0; result == 0 && i < options->target_count; i++)
+        result = check_writable(options->targets[i].format, err);
+    return result;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CLI_TARGET_H
+#define CLI_TARGET_H
+
+#include "options.h"
+
+/** The description of `format`, or NULL. */
+const struct ds_format_description *format_find(const char *format);
+
+/**
+ * Fill options->targets from TARGET and -O when no --to was given, and check
+ * that every target's format can be written. operands: SOURCE [TARGET].
+ */
+int target_resolve(struct options *options, struct ds_error *err);
+
+/** Check for exactly `expected` operands, named so for the message. */
+int operands_check(const struct options *options, size_t expected,
+                   const char *names, struct ds_error *err);
+
+#endif
