@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "arith.h"
+#include "claims.h"
+
+static void test_claims__finds_overlap_and_gaps(void **state)
+{
+    struct claims claims;
+    uint64_t cursor = 0, offset, length;
+    bool claimed;
+
+    (void)state;
+    assert_int_equal(claims_init(&claims, 10 * 4096 + 5, 4096, NULL), 0);
+    assert_true(claims_add(&claims, 8192, 4096));
+    assert_true(claims_add(&claims, 3 * 4096, 8192));
+    assert_false(claims_add(&claims, 4096, 8192));
+    assert_true(
+        claims_next_range(&claims, &cursor, &offset, &length, &claimed));
+    assert_true(offset == 0 && length == 4096 && !claimed);
+    assert_true(
+        claims_next_range(&claims, &cursor, &offset, &length, &claimed));
+    assert_true(offset == 4096 && length == 4 * 4096 && claimed);
+    assert_true(
+        claims_next_range(&claims, &cursor, &offset, &length, &claimed));
+    assert_true(offset == 5 * 4096 && length == 6 * 4096 && !claimed);
+    assert_false(
+        claims_next_range(&claims, &cursor, &offset, &length, &claimed));
+    claims_free(&claims);
+}
+
+#define MODEL_GRANULES 4096u
+
+/* Against a plain array, with granules of 512 bytes. */
+static void test_claims__equals_a_plain_array(void **state)
+{
+    static uint8_t model[MODEL_GRANULES];
+    struct claims claims;
+    uint64_t cursor = 0, offset, length, seen = 0;
+    bool claimed;
+
+    (void)state;
+    srandom(7);
+    assert_int_equal(claims_init(&claims, MODEL_GRANULES * 512, 512, NULL), 0);
+    for (int round = 0; round < 3000; round++) {
+        uint64_t begin = (uint64_t)random() % MODEL_GRANULES;
+        uint64_t count = 1 + (uint64_t)random() % 200;
+        bool fresh = true;
+
+        count = ds_min_u64(count, MODEL_GRANULES - begin);
+        if (random() % 8 != 0)
+            count = 1;
+        for (uint64_t i = begin; i < begin + count; i++) {
+            fresh = fresh && model[i] == 0;
+            model[i] = 1;
+        }
+        assert_int_equal(claims_add(&claims, begin * 512, count * 512), fresh);
+    }
+    while (claims_next_range(&claims, &cursor, &offset, &length, &claimed)) {
+        assert_true(offset == seen);
+        for (uint64_t i = offset / 512; i < (offset + length) / 512; i++)
+            assert_int_equal(model[i], claimed);
+        seen = offset + length;
+    }
+    assert_true(seen == MODEL_GRANULES * 512);
+    claims_free(&claims);
+}
+
+/* More granules than the budget holds: windows cover the file once. */
+static void test_claims__windows_cover_large_files(void **state)
+{
+    uint64_t window = CLAIMS_BITMAP_BYTES * 8 * 512;
+    uint64_t size = 2 * window + 100 * 512;
+    uint64_t covered = 0, used = 0;
+    struct claims claims;
+
+    (void)state;
+    assert_int_equal(claims_init(&claims, size, 512, NULL), 0);
+    do {
+        uint64_t cursor = claims.window_begin_bytes, offset, length;
+        bool claimed;
+
+        assert_true(claims_add(&claims, window - 512, 1024));
+        while (
+            claims_next_range(&claims, &cursor, &offset, &length, &claimed)) {
+            assert_true(offset == covered);
+            covered += length;
+            used += claimed ? length : 0;
+        }
+    } while (claims_next_window(&claims));
+    assert_true(covered == size);
+    assert_true(used == 1024);
+    claims_free(&claims);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_claims__finds_overlap_and_gaps),
+        cmocka_unit_test(test_claims__equals_a_plain_array),
+        cmocka_unit_test(test_claims__windows_cover_large_files),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
