@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* VMDK as the engine knows it. */
+#include "vmdk.h"
+
+static const char *const extensions[] = { ".vmdk", NULL };
+
+const struct ds_format_ops vmdk_format_ops = {
+    .name = "vmdk",
+    .summary = "VMware virtual disk: hosted sparse, flat, vmfs",
+    .extensions = extensions,
+    .probe = vmdk_probe,
+    .open = vmdk_open,
+    .close = vmdk_close,
+    .facts = vmdk_facts,
+    .extent_at = vmdk_extent_at,
+    .regions = vmdk_regions,
+    .options = vmdk_target_options,
+    .target_open = vmdk_target_open,
+    .target_count = vmdk_target_count,
+    .target_seal = vmdk_target_seal,
+    .target_place = vmdk_target_place,
+    .target_finish = vmdk_target_finish,
+    .target_close = vmdk_target_close,
+};

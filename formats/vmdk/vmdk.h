@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder share. */
+#ifndef VMDK_H
+#define VMDK_H
+
+#include "format.h"
+#include "vmdk_disk.h"
+
+extern const struct ds_format_ops vmdk_format_ops;
+extern const struct ds_target_option vmdk_target_options[];
+
+/* -- vmdk_check.c: the header and the grain directories -------------------- */
+
+struct vmdk_header vmdk_header_decode(const struct vmdk_header_disk *wire);
+struct vmdk_header_disk vmdk_header_encode(const struct vmdk_header *header);
+
+/** The rules of a header that is `file_bytes` of file away from its end.
+ * `file` is for messages and may be NULL (a header of our own). */
+int vmdk_header_check(const struct vmdk_header *header,
+                      const struct ds_file *file, uint64_t file_bytes,
+                      struct ds_error *err);
+
+/** What follows from a checked header. */
+uint64_t vmdk_table_span_bytes(const struct vmdk_header *header);
+uint64_t vmdk_table_bytes(const struct vmdk_header *header);
+uint64_t vmdk_directory_entry_count(const struct vmdk_header *header);
+
+/** A sparse extent's file as its directories have it. */
+struct vmdk_sparse {
+    struct vmdk_header header;
+    uint64_t directory_entry_count;
+    uint64_t directory_offset_bytes; /* of the one in use */
+    uint64_t table_bytes;
+    unsigned grain_shift;      /* log2 of the grain's bytes */
+    unsigned table_span_shift; /* and of a table's part of the guest */
+    bool redundant_present;    /* and without fault */
+    bool redundant_used;       /* the first one is damaged */
+};
+
+/** Walk both directories and choose the one to read by. */
+int vmdk_directory_choose(struct ds_file *file, struct vmdk_sparse *sparse,
+                          struct ds_error *err);
+
+/* -- vmdk_descriptor.c: the text ------------------------------------------ */
+
+enum vmdk_extent_kind {
+    VMDK_EXTENT_FLAT, /* FLAT and VMFS */
+    VMDK_EXTENT_SPARSE,
+    VMDK_EXTENT_ZERO
+};
+
+/** One line of the extent description. */
+struct vmdk_extent_line {
+    enum vmdk_extent_kind kind;
+    uint64_t length_bytes;
+    uint64_t file_begin_bytes; /* FLAT only */
+    const char *name;          /* in the descriptor's text; NULL: ZERO */
+    uint64_t position_bytes;   /* of the line in its file, for messages */
+};
+
+/** A parsed descriptor. Strings point into `text`; NULL when absent. */
+struct vmdk_descriptor {
+    char *text; /* owned, as `lines` */
+    struct vmdk_extent_line *lines;
+    size_t line_count;
+    size_t line_capacity;
+    const char *version;
+    const char *encoding;
+    const char *cid;
+    const char *parent_cid;
+    const char *parent_hint;
+    const char *create_type;
+    const char *adapter_type;
+    const char *hardware_version;
+    const char *uuid;
+};
+
+/** Read `length_bytes` of text at `offset_bytes` and parse them. Whatever we
+ * do not read (deltas, encryption, devices, streams) is refused by name. */
+int vmdk_descriptor_read(struct ds_file *file, uint64_t offset_bytes,
+                         uint64_t length_bytes, struct vmdk_descriptor *out,
+                         struct ds_error *err);
+void vmdk_descriptor_free(struct vmdk_descriptor *descriptor);
+
+/** Whether the bytes begin like a descriptor. */
+bool vmdk_descriptor_probe(const uint8_t *bytes, size_t length_bytes);
+
+/** `name` as UTF-8 when the descriptor says windows-1252 and it has other
+ * letters than ASCII. False: nothing to convert, or no room. */
+bool vmdk_name_to_utf8(const struct vmdk_descriptor *descriptor,
+                       const char *name, char *out, size_t out_bytes);
+
+/* -- vmdk_read.c, vmdk_map.c ---------------------------------------------- */
+
+struct vmdk_extent {
+    enum vmdk_extent_kind kind;
+    uint32_t file_index;
+    uint64_t guest_begin_bytes;
+    uint64_t length_bytes;
+    uint64_t file_begin_bytes; /* FLAT */
+    struct vmdk_sparse sparse; /* SPARSE */
+};
+
+struct vmdk_image {
+    struct ds_image image;
+    struct vmdk_descriptor descriptor;
+    bool embedded;               /* the descriptor lies in a sparse file */
+    struct vmdk_extent *extents; /* by guest offset, without gaps */
+    size_t extent_count;
+};
+
+bool vmdk_probe(const struct ds_probe *probe);
+int vmdk_open(struct ds_file *file, const struct ds_references *references,
+              struct ds_image **out, struct ds_error *err);
+void vmdk_close(struct ds_image *image);
+void vmdk_facts(struct ds_image *image, ds_fact_fn *fact, void *user);
+int vmdk_extent_at(struct ds_image *image, struct ds_cursor *cursor,
+                   uint64_t guest_offset_bytes, struct ds_extent *out,
+                   struct ds_error *err);
+int vmdk_regions(struct ds_image *image, ds_region_fn *region, void *user,
+                 struct ds_error *err);
+
+/* -- vmdk_write.c, vmdk_options.c, vmdk_text.c
+ * -------------------------------------------- */
+
+enum vmdk_subformat { VMDK_MONOLITHIC_SPARSE, VMDK_MONOLITHIC_FLAT, VMDK_VMFS };
+
+/* 20 sectors, as the products reserve for an embedded descriptor. */
+#define VMDK_TEXT_BYTES_MAX ((size_t)20 * 512)
+
+/** What a descriptor of ours says. */
+struct vmdk_text {
+    enum vmdk_subformat subformat;
+    const char *adapter_type;
+    uint32_t hardware_version;
+    uint32_t cid;
+    uint64_t size_bytes;
+    const char *extent_name; /* a base name */
+};
+
+/** The descriptor's text and its length. Errors: ARG when the name cannot
+ * stand in one. */
+int vmdk_text_build(const struct vmdk_text *text, char out[VMDK_TEXT_BYTES_MAX],
+                    size_t *length_bytes, struct ds_error *err);
+
+/** Fill the subformat, adapter and hardware version of `text`, and the grain
+ * size, from the options or by default. */
+int vmdk_options_parse(const struct ds_target_request *request,
+                       struct vmdk_text *text, uint64_t *grain_bytes,
+                       struct ds_error *err);
+
+int vmdk_target_open(const struct ds_target_request *request,
+                     struct ds_target **out, struct ds_error *err);
+int vmdk_target_count(struct ds_target *target, const struct ds_unit_run *run,
+                      struct ds_error *err);
+int vmdk_target_seal(struct ds_target *target,
+                     const struct ds_footprint *footprint, struct ds_seal *out,
+                     struct ds_error *err);
+int vmdk_target_place(struct ds_target *target, const struct ds_unit_run *run,
+                      struct ds_emitter *emitter, struct ds_error *err);
+int vmdk_target_finish(struct ds_target *target, struct ds_emitter *emitter,
+                       struct ds_error *err);
+void vmdk_target_close(struct ds_target *target);
+
+#endif
