@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "local.h"
+
+const struct ds_store_ops local_store_ops = {
+    .name = "local",
+    .open = local_open,
+    .open_reference = local_open_reference,
+    .close = local_close,
+    .read = local_read,
+    .quiesce = local_quiesce,
+    .check_unchanged = local_check_unchanged,
+    .physical = local_physical,
+    .storage_id = local_storage_id,
+    .domain = local_domain,
+    .exists = local_exists,
+    .guard_same = local_guard_same,
+    .create = local_create,
+    .run = local_run,
+    .sync = local_sync,
+    .reopen = local_reopen,
+    .install = local_install,
+    .discard = local_discard,
+    .space = local_space,
+};

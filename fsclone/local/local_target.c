@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Targets while they are made. The file is PATH.partial, and its maker holds
+ * an flock on it; who finds one that is not locked may remove it.
+ *
+ *   maker               another maker of the same name
+ *   O_EXCL create       EEXIST: open
+ *   flock               flock   -> held: refuse
+ *                                  free: is it still the name's inode?
+ *                                        unlink, begin again
+ *   is it still the name's inode? no: begin again
+ *
+ * Both look at the name again after they got the lock, so the gap between
+ * create and flock costs a second round and never a file.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "arith.h"
+#include "cleanup.h"
+#include "fail.h"
+#include "local.h"
+
+#define CREATE_ROUND_COUNT_MAX 16
+
+static char *partial_of(const char *path)
+{
+    char *partial_path = NULL;
+    if (asprintf(&partial_path, "%s.partial", path) < 0)
+        return NULL; /* its content is undefined then */
+    return partial_path;
+}
+
+static bool same_inode(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+bool local_has_name(int fd, int directory_fd, const char *name)
+{
+    struct stat by_fd;
+    struct stat by_name;
+    return fstat(fd, &by_fd) == 0 &&
+           fstatat(directory_fd, name, &by_name, AT_SYMLINK_NOFOLLOW) == 0 &&
+           same_inode(&by_fd, &by_name);
+}
+
+/* 1 locked and still under its name, 0 begin again, -errno */
+static int lock_named(int fd, int directory_fd, const char *name)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno != ENOLCK &&
+        errno != EOPNOTSUPP && errno != ENOSYS)
+        return -errno;
+    return local_has_name(fd, directory_fd, name) ? 1 : 0;
+}
+
+/* Remove an abandoned PATH.partial. 0 when it is gone. */
+static int clear_leftover(int directory_fd, const char *path,
+                          struct ds_error *err)
+{
+    const char *name = local_name_of(path);
+    struct ds_file named = local_named(path);
+    ds_auto(local_cleanup_fd) int fd =
+        openat(directory_fd, name,
+               O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0 && errno == ENOENT)
+        return 0;
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) != 0)
+        return ds_fail_errno(err, errno, path,
+                             "local: target: cannot clear leftover");
+    if (!S_ISREG(status.st_mode))
+        return ds_fail_at(err, &named, DS_OFFSET_NONE, DS_ERR_REFUSED,
+                          "local: target: leftover: have %s expect a regular "
+                          "file",
+                          local_kind_name(status.st_mode));
+    int rc = lock_named(fd, directory_fd, name);
+    if (rc == -EWOULDBLOCK)
+        return ds_fail_at(err, &named, DS_OFFSET_NONE, DS_ERR_REFUSED,
+                          "local: target: another process is writing it");
+    if (rc < 0)
+        return ds_fail_errno(err, -rc, path, "local: target: cannot lock");
+    if (rc == 1 && unlinkat(directory_fd, name, 0) != 0 && errno != ENOENT)
+        return ds_fail_errno(err, errno, path,
+                             "local: target: cannot remove leftover");
+    return 0;
+}
+
+static int create_locked(int directory_fd, const char *path, int *out,
+                         struct ds_error *err)
+{
+    const char *name = local_name_of(path);
+    for (int round = 0; round < CREATE_ROUND_COUNT_MAX; round++) {
+        int fd =
+            openat(directory_fd, name,
+                   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (fd < 0 && errno != EEXIST)
+            return ds_fail_errno(err, errno, path,
+                                 "local: target: cannot create");
+        if (fd < 0) {
+            int rc = clear_leftover(directory_fd, path, err);
+            if (rc != 0)
+                return rc;
+            continue;
+        }
+        int rc = lock_named(fd, directory_fd, name);
+        if (rc == 1) {
+            *out = fd;
+            return 0;
+        }
+        (void)close(fd);
+        if (rc < 0 && rc != -EWOULDBLOCK) {
+            (void)unlinkat(directory_fd, name, 0);
+            return ds_fail_errno(err, -rc, path, "local: target: cannot lock");
+        }
+    }
+    struct ds_file named = local_named(path);
+    return ds_fail_at(err, &named, DS_OFFSET_NONE, DS_ERR_REFUSED,
+                      "local: target: others keep making it");
+}
+
+/* Open the directory, create the file; fills a target that local_discard and
+ * local_close take back. */
+static int make_target(const char *path, struct ds_file **out,
+                       struct ds_error *err)
+{
+    ds_autofree char *final_path = strdup(path);
+    ds_autofree char *directory = local_directory_of(path);
+    ds_autofree char *partial_path = partial_of(path);
+    if (final_path == NULL || directory == NULL || partial_path == NULL)
+        return ds_fail_memory(err);
+    struct ds_file named = local_named(path);
+    if (*local_name_of(path) == '\0')
+        return ds_fail_at(err, &named, DS_OFFSET_NONE, DS_ERR_ARG,
+                          "local: target: have a directory expect a file "
+                          "name");
+    ds_auto(local_cleanup_fd) int directory_fd =
+        open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory_fd < 0 && errno == EACCES) /* may be entered, not listed */
+        directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (directory_fd < 0)
+        return ds_fail_errno(err, errno, directory,
+                             "local: target: cannot open directory");
+    int fd = -1;
+    int rc = create_locked(directory_fd, partial_path, &fd, err);
+    if (rc != 0)
+        return rc;
+    rc = local_adopt(fd, partial_path, out, err);
+    if (rc != 0) {
+        (void)unlinkat(directory_fd, local_name_of(partial_path), 0);
+        return rc;
+    }
+    struct local_target *target = &local_of(*out)->target;
+    target->directory_fd = directory_fd;
+    directory_fd = -1;
+    target->final_path = ds_steal(&final_path);
+    target->partial_path = ds_steal(&partial_path);
+    return 0;
+}
+
+int local_create(const struct ds_create_request *request, struct ds_file **out,
+                 struct ds_error *err)
+{
+    struct ds_file *file = NULL;
+    int rc = make_target(request->path, &file, err);
+    if (rc != 0)
+        return rc;
+    if (request->attributes_from != NULL) {
+        const struct local_file *from =
+            local_of_const(request->attributes_from);
+        /* While it is empty; and only then does a clone succeed. Where it
+         * cannot be done the clone says so. */
+        if (request->clone_from || local_is_nocow(from->fd))
+            (void)local_match_flags(from->fd, local_of(file)->fd);
+        rc = local_copy_attributes(from, local_of(file)->fd, file->path, err);
+    }
+    if (rc != 0) {
+        local_discard(file);
+        local_close(file);
+        return rc;
+    }
+    *out = file;
+    return 0;
+}
+
+int local_exists(const char *path, struct ds_error *err)
+{
+    struct stat status; /* of a link itself: rename would replace it */
+    if (lstat(path, &status) == 0)
+        return 1;
+    if (errno == ENOENT)
+        return 0;
+    return ds_fail_errno(err, errno, path, "local: target: cannot stat");
+}
+
+static int guard_name(const struct stat *source, const char *path,
+                      const char *what, struct ds_error *err)
+{
+    struct stat status;
+    if (stat(path, &status) != 0) {
+        if (errno == ENOENT || errno == ELOOP)
+            return 0;
+        return ds_fail_errno(err, errno, path, "local: target: cannot stat");
+    }
+    bool same = same_inode(source, &status) ||
+                (S_ISBLK(source->st_mode) && S_ISBLK(status.st_mode) &&
+                 source->st_rdev == status.st_rdev);
+    if (!same)
+        return 0;
+    struct ds_file named = local_named(path);
+    return ds_fail_at(err, &named, DS_OFFSET_NONE, DS_ERR_REFUSED,
+                      "local: target: %s is the source itself", what);
+}
+
+int local_guard_same(const struct ds_file *source, const char *path,
+                     struct ds_error *err)
+{
+    struct stat status;
+    if (fstat(local_of_const(source)->fd, &status) != 0)
+        return ds_fail_errno(err, errno, source->path,
+                             "local: file: cannot stat");
+    int rc = guard_name(&status, path, "it", err);
+    if (rc != 0)
+        return rc;
+    /* A source named PATH.partial would be cleared as a leftover. */
+    ds_autofree char *partial_path = partial_of(path);
+    if (partial_path == NULL)
+        return ds_fail_memory(err);
+    return guard_name(&status, partial_path, "its .partial", err);
+}
+
+int local_sync(struct ds_file *file, struct ds_error *err)
+{
+    struct local_file *local = local_of(file);
+    if (fsync(local->fd) != 0)
+        return ds_fail_errno(err, errno, file->path,
+                             "local: target: cannot flush");
+    /* Only clean pages can go: after the flush, so that who reads now reads
+     * what storage has. Advice; its failure changes nothing we promise. */
+    (void)posix_fadvise(local->fd, 0, 0, POSIX_FADV_DONTNEED);
+    return 0;
+}
+
+int local_reopen(struct ds_file *target, struct ds_file **out,
+                 struct ds_error *err)
+{
+    struct local_file *local = local_of(target);
+    char by_fd[40];
+    (void)snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", local->fd);
+    int fd = open(by_fd, O_RDONLY | O_CLOEXEC | O_NOATIME);
+    if (fd < 0 && errno == EPERM)
+        fd = open(by_fd, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) /* no /proc here */
+        fd = open(target->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return ds_fail_errno(err, errno, target->path,
+                             "local: target: cannot reopen");
+    struct stat made;
+    struct stat opened;
+    if (fstat(local->fd, &made) != 0 || fstat(fd, &opened) != 0 ||
+        !same_inode(&made, &opened)) {
+        (void)close(fd);
+        return ds_fail_at(err, target, DS_OFFSET_NONE, DS_ERR_REFUSED,
+                          "local: target: another file has taken its name");
+    }
+    return local_adopt(fd, target->path, out, err);
+}
+
+int local_space(const char *target_path, struct ds_space *out,
+                struct ds_error *err)
+{
+    ds_autofree char *directory = local_directory_of(target_path);
+    if (directory == NULL)
+        return ds_fail_memory(err);
+    struct statvfs status;
+    if (statvfs(directory, &status) != 0)
+        return ds_fail_errno(err, errno, directory,
+                             "local: target: cannot get the free space");
+    if (!ds_mul_u64(status.f_bavail, status.f_frsize, &out->free_bytes))
+        out->free_bytes = UINT64_MAX;
+    return 0;
+}
