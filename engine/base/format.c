@@ -10,13 +10,13 @@
 #include "fail.h"
 
 int ds_image_add_file(struct ds_image *image,
-                      const struct ds_references *references, const char *name,
+                      const struct ds_open_context *context, const char *name,
                       uint32_t *file_index, struct ds_error *err)
 {
     struct ds_file *from = image->files[0];
     int result;
 
-    if (references->forbidden)
+    if (context->no_refs)
         return ds_fail_at(err, from, DS_OFFSET_NONE, DS_ERR_REFUSED,
                           "%s: refers to the file '%s', and references are "
                           "forbidden",
@@ -25,9 +25,8 @@ int ds_image_add_file(struct ds_image *image,
         return ds_fail_at(err, from, DS_OFFSET_NONE, DS_ERR_LIMIT,
                           "%s: refers to more than %u files",
                           image->format->name, DS_IMAGE_FILE_COUNT_MAX - 1);
-    result =
-        from->store->open_reference(from, references->allow_directory, name,
-                                    &image->files[image->file_count], err);
+    result = from->store->open_reference(from, context->allow_directory, name,
+                                         &image->files[image->file_count], err);
     if (result != 0)
         return result;
     *file_index = image->file_count++;

@@ -62,16 +62,27 @@ struct ds_probe {
     size_t tail_bytes;
 };
 
-/** How an open image may reach further files. */
-struct ds_references {
-    const char *allow_directory; /* or NULL */
-    bool forbidden;
+/** What opening an image may do and is asked for. */
+struct ds_open_context {
+    const char *allow_directory; /* further files beneath it too; or NULL */
+    bool no_refs;                /* no further files at all */
+    const char *snapshot;        /* an internal snapshot's name or id, or NULL:
+                                    the present state */
+    const char *key_file;        /* holds the passphrase, or NULL */
+};
+
+/** What a child says of its parent. Strings live with the image. */
+#define DS_PARENT_NAME_COUNT_MAX 8u
+struct ds_parent {
+    const char *names[DS_PARENT_NAME_COUNT_MAX]; /* to be tried in order */
+    size_t name_count;
+    const char *format; /* NULL: from the content */
 };
 
 /** Open a file that the image's file 0 refers to by `name`, add it to
  * image->files and give its index. Used by formats; lives in base. */
 int ds_image_add_file(struct ds_image *image,
-                      const struct ds_references *references, const char *name,
+                      const struct ds_open_context *context, const char *name,
                       uint32_t *file_index, struct ds_error *err);
 
 /** What one walk over the map keeps between two calls. */
@@ -181,12 +192,21 @@ struct ds_format_ops {
     /** Check headers and top tables. `file` becomes image->files[0]. When
      * it fails it may leave *out set (the disk then closes all its files) or
      * NULL (then it has closed those it added, and the disk closes `file`). */
-    int (*open)(struct ds_file *file, const struct ds_references *references,
+    int (*open)(struct ds_file *file, const struct ds_open_context *context,
                 struct ds_image **out, struct ds_error *err);
     void (*close)(struct ds_image *image); /* frees, closes no file */
 
     /** Facts beyond format and size, which the disk reports itself. */
     void (*facts)(struct ds_image *image, ds_fact_fn *fact, void *user);
+
+    /** Whether the image has a parent that its HOLEs ask; fills *out then.
+     * NULL: the format has no chains. */
+    bool (*parent)(struct ds_image *image, struct ds_parent *out);
+
+    /** CORRUPT when `parent` is not the one that `image` was made over (CID,
+     * unique id, time stamp, DataWriteGuid). NULL: nothing is recorded. */
+    int (*check_parent)(struct ds_image *image, const struct ds_image *parent,
+                        struct ds_error *err);
 
     /** The extent at `guest_offset` (< size), beginning exactly there, as
      * far as is cheap to tell; never beyond the size. */

@@ -96,6 +96,9 @@ struct ds_store_ops {
                           struct ds_file **out, struct ds_error *err);
     void (*close)(struct ds_file *file);
 
+    /** Whether both are the same file, by whatever name. */
+    bool (*same)(const struct ds_file *a, const struct ds_file *b);
+
     /** Read exactly. Beyond the end of the file: CORRUPT, truncated. */
     int (*read)(struct ds_file *file, uint64_t offset_bytes, void *buffer,
                 size_t length_bytes, struct ds_error *err);

@@ -119,7 +119,7 @@ int survey_base(const struct survey_request *request,
                 const struct survey *survey, base_range_fn *fn, void *user,
                 struct ds_error *err)
 {
-    uint64_t size = request->disk->image->files[survey->base_index]->size_bytes;
+    uint64_t size = request->disk->files[survey->base_index]->size_bytes;
     uint64_t block = request->domains[survey->base_index].granularity_bytes;
     struct base_walk walk = {
         .identity = request->target->layout.unit_bytes == 0,

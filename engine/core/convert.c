@@ -124,8 +124,8 @@ static bool exclusive_bytes(struct ds_disk *disk, uint64_t *bytes)
     struct ds_physical_extent extents[EXCLUSIVE_EXTENT_COUNT];
 
     *bytes = 0;
-    for (uint32_t i = 0; i < disk->image->file_count; i++) {
-        struct ds_file *file = disk->image->files[i];
+    for (uint32_t i = 0; i < disk->file_count; i++) {
+        struct ds_file *file = disk->files[i];
         uint64_t offset = 0;
         size_t count = EXCLUSIVE_EXTENT_COUNT;
 

@@ -11,27 +11,21 @@
 
 static int disk_quiesce(struct ds_disk *disk, struct ds_error *err)
 {
-    for (uint32_t i = 0; i < disk->image->file_count; i++) {
-        struct ds_file *file = disk->image->files[i];
-        int result = file->store->quiesce(file, err);
+    int result = 0;
 
-        if (result != 0)
-            return result;
-    }
-    disk->quiet = true;
-    return 0;
+    for (uint32_t i = 0; i < disk->file_count && result == 0; i++)
+        result = disk->files[i]->store->quiesce(disk->files[i], err);
+    disk->quiet = result == 0;
+    return result;
 }
 
 int ds_disk_check_unchanged(struct ds_disk *disk, struct ds_error *err)
 {
-    for (uint32_t i = 0; i < disk->image->file_count; i++) {
-        struct ds_file *file = disk->image->files[i];
-        int result = file->store->check_unchanged(file, err);
+    int result = 0;
 
-        if (result != 0)
-            return result;
-    }
-    return 0;
+    for (uint32_t i = 0; i < disk->file_count && result == 0; i++)
+        result = disk->files[i]->store->check_unchanged(disk->files[i], err);
+    return result;
 }
 
 static int pick_format(struct ds_file *file, const char *name,
@@ -46,37 +40,175 @@ static int pick_format(struct ds_file *file, const char *name,
     return 0;
 }
 
+/* Take the image's files into the disk's table; they are its own from here,
+ * also when the table is full. */
+static int adopt_files(struct ds_disk *disk, struct ds_layer *layer,
+                       struct ds_error *err)
+{
+    struct ds_image *image = layer->image;
+
+    layer->file_base = disk->file_count;
+    if (image->file_count > DS_DISK_FILE_COUNT_MAX - disk->file_count) {
+        for (uint32_t i = 0; i < image->file_count; i++)
+            ds_file_close(image->files[i]);
+        return ds_fail(err, DS_ERR_LIMIT, "chain: more than %u files",
+                       DS_DISK_FILE_COUNT_MAX);
+    }
+    for (uint32_t i = 0; i < image->file_count; i++)
+        disk->files[disk->file_count++] = image->files[i];
+    return 0;
+}
+
+/* Open one more layer at the bottom. Owns `file`, also when it fails. */
+static int add_layer(struct ds_disk *disk, struct ds_file *file,
+                     const struct ds_format_ops *format,
+                     const struct ds_open_context *context,
+                     struct ds_error *err)
+{
+    struct ds_layer *layer = &disk->layers[disk->layer_count];
+    int result = format->open(file, context, &layer->image, err);
+    int adopted;
+
+    if (layer->image == NULL) {
+        ds_file_close(file);
+        return result;
+    }
+    disk->layer_count++;
+    adopted = adopt_files(disk, layer, err);
+    return result != 0 ? result : adopted;
+}
+
+/* -- parents
+ * -----------------------------------------------------------------*/
+
+/* A chain that comes back to one of its files would never end. */
+static int check_loop(const struct ds_disk *disk, const struct ds_file *parent,
+                      struct ds_error *err)
+{
+    for (uint32_t i = 0; i < disk->file_count; i++)
+        if (parent->store->same(parent, disk->files[i]))
+            return ds_fail_at(err, disk->files[0], DS_OFFSET_NONE,
+                              DS_ERR_CORRUPT, "chain: %s is its own ancestor",
+                              parent->path);
+    return 0;
+}
+
+/* Try the names by which a parent may be found, in the order given. */
+static int find_parent(const struct ds_image *child,
+                       const struct ds_open_context *context,
+                       const struct ds_parent *parent, struct ds_file **out,
+                       struct ds_error *err)
+{
+    struct ds_file *from = child->files[0];
+    int result = -DS_ERR_CORRUPT;
+
+    if (context->no_refs)
+        return ds_fail_at(err, from, DS_OFFSET_NONE, DS_ERR_REFUSED,
+                          "%s: has a parent, and references are forbidden",
+                          child->format->name);
+    for (size_t i = 0; i < parent->name_count; i++) {
+        result = from->store->open_reference(from, context->allow_directory,
+                                             parent->names[i], out, err);
+        if (result == 0)
+            return 0;
+    }
+    if (parent->name_count == 0)
+        return ds_fail_at(err, from, DS_OFFSET_NONE, DS_ERR_CORRUPT,
+                          "%s: has a parent and does not name it",
+                          child->format->name);
+    return result;
+}
+
+static int add_parent(struct ds_disk *disk,
+                      const struct ds_open_context *context, bool *more,
+                      struct ds_error *err)
+{
+    struct ds_image *child = disk->layers[disk->layer_count - 1].image;
+    struct ds_parent parent = { 0 };
+    const struct ds_format_ops *format = NULL;
+    struct ds_file *file = NULL;
+    int result = 0;
+
+    *more = false;
+    if (child->format->parent == NULL || !child->format->parent(child, &parent))
+        return 0;
+    if (disk->layer_count == DS_CHAIN_DEPTH_MAX)
+        return ds_fail(err, DS_ERR_LIMIT, "chain: deeper than %u",
+                       DS_CHAIN_DEPTH_MAX);
+    result = find_parent(child, context, &parent, &file, err);
+    if (result != 0)
+        return result;
+    result = check_loop(disk, file, err);
+    if (result == 0)
+        result = pick_format(file, parent.format, &format, err);
+    if (result != 0) {
+        ds_file_close(file);
+        return result;
+    }
+    result = add_layer(disk, file, format, context, err);
+    if (result == 0 && child->format->check_parent != NULL)
+        result = child->format->check_parent(
+            child, disk->layers[disk->layer_count - 1].image, err);
+    *more = result == 0;
+    return result;
+}
+
+static int add_parents(struct ds_disk *disk,
+                       const struct ds_open_context *context,
+                       struct ds_error *err)
+{
+    /* What selects a part of the named image is not for its parents. */
+    struct ds_open_context plain = *context;
+    bool more = true;
+    int result = 0;
+
+    plain.snapshot = NULL;
+    while (more && result == 0)
+        result = add_parent(disk, &plain, &more, err);
+    return result;
+}
+
+/* -- opening
+ * -----------------------------------------------------------------*/
+
 int ds_disk_open_file(struct ds_file *file, const struct ds_format_ops *format,
                       const struct ds_open_options *options,
                       struct ds_disk **out, struct ds_error *err)
 {
-    struct ds_references references = {
-        .allow_directory = options != NULL ? options->allow_refs : NULL,
-        .forbidden = options != NULL && options->no_refs,
-    };
+    static const struct ds_open_options standard = { 0 };
+    struct ds_open_context context;
     struct ds_disk *disk = calloc(1, sizeof(*disk));
-    int result;
+    int result = 0;
 
-    if (disk == NULL) {
+    if (options == NULL)
+        options = &standard;
+    context = (struct ds_open_context){
+        .allow_directory = options->allow_refs,
+        .no_refs = options->no_refs,
+        .snapshot = options->snapshot,
+        .key_file = options->key_file,
+    };
+    if (disk == NULL)
+        result = ds_fail_memory(err);
+    if (result == 0 && format == NULL)
+        result = pick_format(file, options->format, &format, err);
+    if (result != 0) {
         ds_file_close(file);
-        return ds_fail_memory(err);
+        free(disk);
+        return result;
     }
-    result = format != NULL
-                 ? 0
-                 : pick_format(file, options != NULL ? options->format : NULL,
-                               &format, err);
+    result = add_layer(disk, file, format, &context, err);
     if (result == 0)
-        result = format->open(file, &references, &disk->image, err);
-    if (disk->image == NULL)
-        ds_file_close(file);
+        result = add_parents(disk, &context, err);
     /* Headers are read before the locks are taken so that the locks cover
      * all files; a change in between shows in the map or at the end. */
-    if (result == 0 && options != NULL && options->for_conversion)
+    if (result == 0 && options->for_conversion)
         result = disk_quiesce(disk, err);
     if (result != 0) {
         ds_disk_close(disk);
         return result;
     }
+    disk->size_bytes = disk->layers[0].image->size_bytes;
     *out = disk;
     return 0;
 }
@@ -94,47 +226,80 @@ int ds_disk_open(const char *path, const struct ds_open_options *options,
 
 void ds_disk_close(struct ds_disk *disk)
 {
-    struct ds_image *image;
-
     if (disk == NULL)
         return;
-    image = disk->image;
-    if (image != NULL) {
-        for (uint32_t i = 0; i < image->file_count; i++)
-            ds_file_close(image->files[i]);
+    for (uint32_t i = 0; i < disk->layer_count; i++) {
+        struct ds_image *image = disk->layers[i].image;
+
         image->format->close(image);
     }
+    for (uint32_t i = 0; i < disk->file_count; i++)
+        ds_file_close(disk->files[i]);
     free(disk);
 }
 
+/* -- asking
+ * ------------------------------------------------------------------*/
+
 uint64_t ds_disk_size_bytes(const struct ds_disk *disk)
 {
-    return disk->image->size_bytes;
+    return disk->size_bytes;
 }
 
 const char *ds_disk_format(const struct ds_disk *disk)
 {
-    return disk->image->format->name;
+    return disk->layers[0].image->format->name;
 }
 
 uint32_t ds_disk_file_count(const struct ds_disk *disk)
 {
-    return disk->image->file_count;
+    return disk->file_count;
 }
 
 const char *ds_disk_file_path(const struct ds_disk *disk, uint32_t file_index)
 {
-    return file_index < disk->image->file_count
-               ? disk->image->files[file_index]->path
-               : NULL;
+    return file_index < disk->file_count ? disk->files[file_index]->path : NULL;
 }
 
 int ds_disk_facts(struct ds_disk *disk, ds_fact_fn *fact, void *user,
                   struct ds_error *err)
 {
-    struct ds_image *image = disk->image;
+    return ds_disk_layer_facts(disk, 0, fact, user, err);
+}
 
-    (void)err;
+uint32_t ds_disk_layer_count(const struct ds_disk *disk)
+{
+    return disk->layer_count;
+}
+
+const char *ds_disk_layer_format(const struct ds_disk *disk, uint32_t layer)
+{
+    return layer < disk->layer_count ? disk->layers[layer].image->format->name
+                                     : NULL;
+}
+
+const char *ds_disk_layer_path(const struct ds_disk *disk, uint32_t layer)
+{
+    return layer < disk->layer_count
+               ? disk->files[disk->layers[layer].file_base]->path
+               : NULL;
+}
+
+uint64_t ds_disk_layer_size_bytes(const struct ds_disk *disk, uint32_t layer)
+{
+    return layer < disk->layer_count ? disk->layers[layer].image->size_bytes
+                                     : 0;
+}
+
+int ds_disk_layer_facts(struct ds_disk *disk, uint32_t layer, ds_fact_fn *fact,
+                        void *user, struct ds_error *err)
+{
+    struct ds_image *image;
+
+    if (layer >= disk->layer_count)
+        return ds_fail(err, DS_ERR_ARG, "layer %u, have %u", layer,
+                       disk->layer_count);
+    image = disk->layers[layer].image;
     if (image->format->facts != NULL)
         image->format->facts(image, fact, user);
     return 0;

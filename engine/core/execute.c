@@ -10,13 +10,13 @@ int execute_create(struct execution *execution, struct ds_error *err)
 {
     struct ds_plan *plan = execution->plan;
     const struct ds_target_layout *layout = &plan->target->layout;
-    struct ds_image *image = plan->disk->image;
+    const struct ds_disk *disk = plan->disk;
     int result = 0;
 
     for (uint32_t i = 0; i < layout->file_count && result == 0; i++) {
         struct ds_create_request request = {
             .path = plan->paths[i],
-            .attributes_from = image->files[plan->survey.base_index],
+            .attributes_from = disk->files[plan->survey.base_index],
             .clone_from = i == layout->data_file_index,
         };
 
@@ -77,7 +77,7 @@ static int run_batch(struct execution *execution, struct ds_op *ops,
 {
     struct ds_plan *plan = execution->plan;
     struct ds_run run = {
-        .sources = plan->disk->image->files,
+        .sources = plan->disk->files,
         .targets = execution->files,
         .progress =
             execution->options->progress != NULL ? whole_progress : NULL,

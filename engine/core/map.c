@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The merging iterator. A format answers for one guest offset at a time;
- * here its answers are held to the contract and joined where they continue
- * each other in the guest and in the file:
+ * The merging iterator over a chain. A format answers for one guest offset of
+ * its own layer; here its answers are held to the contract, holes are asked
+ * of the layer below, and extents are joined where they continue each other
+ * in the guest and in the file:
  *
  *   format    [D a..b @x][D b..c @x+(b-a)][Z][Z]
  *   map       [D a..c @x                 ][Z   ]
@@ -16,61 +17,143 @@
 #include "disk.h"
 #include "fail.h"
 
-int ds_map_open(struct ds_disk *disk, struct ds_map **out, struct ds_error *err)
+static int map_create(struct ds_disk *disk, uint32_t first, uint32_t count,
+                      struct ds_map **out, struct ds_error *err)
 {
     struct ds_map *map = calloc(1, sizeof(*map));
 
     if (map == NULL)
         return ds_fail_memory(err);
-    map->image = disk->image;
+    map->layers = calloc(count, sizeof(*map->layers));
+    if (map->layers == NULL) {
+        free(map);
+        return ds_fail_memory(err);
+    }
+    map->disk = disk;
+    map->first_layer = first;
+    map->layer_count = count;
+    map->size_bytes = disk->layers[first].image->size_bytes;
     *out = map;
     return 0;
+}
+
+int ds_map_open(struct ds_disk *disk, struct ds_map **out, struct ds_error *err)
+{
+    return map_create(disk, 0, disk->layer_count, out, err);
+}
+
+int map_open_layer(struct ds_disk *disk, uint32_t layer, struct ds_map **out,
+                   struct ds_error *err)
+{
+    return map_create(disk, layer, 1, out, err);
 }
 
 void ds_map_close(struct ds_map *map)
 {
     if (map == NULL)
         return;
-    ds_window_free(&map->cursor.table);
-    ds_window_free(&map->cursor.table2);
-    ds_physical_window_free(&map->cursor.physical);
+    for (uint32_t i = 0; i < map->layer_count; i++) {
+        struct ds_cursor *cursor = &map->layers[i].cursor;
+
+        ds_window_free(&cursor->table);
+        ds_window_free(&cursor->table2);
+        ds_physical_window_free(&cursor->physical);
+    }
+    free(map->layers);
     free(map);
 }
 
 void ds_map_seek(struct ds_map *map, uint64_t guest_offset_bytes)
 {
-    assert(guest_offset_bytes <= map->image->size_bytes);
+    assert(guest_offset_bytes <= map->size_bytes);
     map->position_bytes = guest_offset_bytes;
     map->has_pending = false;
+}
+
+/* A format that breaks these has a fault of ours in it. */
+static void check_contract(const struct ds_image *image,
+                           const struct ds_extent *extent, uint64_t position)
+{
+    assert(extent->guest_offset_bytes == position && extent->length_bytes > 0);
+    assert(ds_range_fits(position, extent->length_bytes, image->size_bytes));
+    if (extent->kind != DS_EXTENT_DATA)
+        return;
+    assert(extent->file_index < image->file_count);
+    assert(ds_range_fits(extent->file_offset_bytes, extent->length_bytes,
+                         image->files[extent->file_index]->size_bytes));
+}
+
+/* Cut away what lies before `position`. */
+static void skip_to(struct ds_extent *extent, uint64_t position)
+{
+    uint64_t skip = position - extent->guest_offset_bytes;
+
+    extent->guest_offset_bytes = position;
+    extent->length_bytes -= skip;
+    extent->depth = 0;
+    if (extent->file_index != DS_FILE_NONE)
+        extent->file_offset_bytes += skip;
+}
+
+/* One layer's answer at `position`, from what it last said if that reaches. */
+static int layer_read(struct ds_map *map, uint32_t index, uint64_t position,
+                      struct ds_extent *out, struct ds_error *err)
+{
+    struct map_layer *layer = &map->layers[index];
+    struct ds_image *image = map->disk->layers[map->first_layer + index].image;
+    struct ds_extent *current = &layer->current;
+    int result;
+
+    if (position < current->guest_offset_bytes ||
+        position - current->guest_offset_bytes >= current->length_bytes) {
+        current->length_bytes = 0;
+        result =
+            image->format->extent_at(image, &layer->cursor, position, out, err);
+        if (result != 0)
+            return result;
+        check_contract(image, out, position);
+        *current = *out;
+    }
+    *out = *current;
+    skip_to(out, position);
+    return 0;
 }
 
 static int map_read(struct ds_map *map, struct ds_extent *out,
                     struct ds_error *err)
 {
-    struct ds_image *image = map->image;
     uint64_t position = map->position_bytes;
-    int result =
-        image->format->extent_at(image, &map->cursor, position, out, err);
+    uint64_t limit = map->size_bytes - position;
+    int result = 0;
 
-    if (result != 0)
-        return result;
-    /* A format that breaks these has a fault of ours in it. */
-    assert(out->guest_offset_bytes == position && out->length_bytes > 0);
-    assert(ds_range_fits(position, out->length_bytes, image->size_bytes));
-    if (out->kind == DS_EXTENT_DATA) {
-        assert(out->file_index < image->file_count);
-        assert(ds_range_fits(out->file_offset_bytes, out->length_bytes,
-                             image->files[out->file_index]->size_bytes));
+    *out = (struct ds_extent){ .guest_offset_bytes = position,
+                               .length_bytes = limit,
+                               .kind = DS_EXTENT_HOLE,
+                               .file_index = DS_FILE_NONE };
+    for (uint32_t i = 0; i < map->layer_count && result == 0; i++) {
+        const struct ds_layer *layer = &map->disk->layers[map->first_layer + i];
+
+        if (position >= layer->image->size_bytes)
+            break;
+        result = layer_read(map, i, position, out, err);
+        out->depth = i;
+        limit = ds_min_u64(limit, out->length_bytes);
+        if (out->kind != DS_EXTENT_HOLE) {
+            if (out->file_index != DS_FILE_NONE)
+                out->file_index += layer->file_base;
+            break;
+        }
     }
-    map->position_bytes = position + out->length_bytes;
-    return 0;
+    out->length_bytes = limit;
+    map->position_bytes = position + limit;
+    return result;
 }
 
 static bool continues(const struct ds_extent *left,
                       const struct ds_extent *right)
 {
     if (left->kind != right->kind || left->kind == DS_EXTENT_ENCODED ||
-        left->file_index != right->file_index)
+        left->file_index != right->file_index || left->depth != right->depth)
         return false;
     return left->file_index == DS_FILE_NONE ||
            left->file_offset_bytes + left->length_bytes ==
@@ -79,11 +162,10 @@ static bool continues(const struct ds_extent *left,
 
 int ds_map_next(struct ds_map *map, struct ds_extent *out, struct ds_error *err)
 {
-    uint64_t size = map->image->size_bytes;
     int result;
 
     if (!map->has_pending) {
-        if (map->position_bytes == size)
+        if (map->position_bytes == map->size_bytes)
             return 0;
         result = map_read(map, &map->pending, err);
         if (result != 0)
@@ -91,7 +173,7 @@ int ds_map_next(struct ds_map *map, struct ds_extent *out, struct ds_error *err)
     }
     *out = map->pending;
     map->has_pending = false;
-    while (map->position_bytes < size) {
+    while (map->position_bytes < map->size_bytes) {
         result = map_read(map, &map->pending, err);
         if (result != 0)
             return result;

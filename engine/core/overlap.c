@@ -43,11 +43,12 @@ static int find_region(void *user, const struct ds_region *region,
     return 0;
 }
 
-static int fail_overlap(struct ds_image *image, const struct ds_extent *extent,
-                        struct ds_error *err)
+static int fail_overlap(struct ds_disk *disk, const struct ds_layer *layer,
+                        const struct ds_extent *extent, struct ds_error *err)
 {
+    struct ds_image *image = layer->image;
     struct region_search search = {
-        .file_index = extent->file_index,
+        .file_index = extent->file_index - layer->file_base,
         .begin_bytes = extent->file_offset_bytes,
         .end_bytes = extent->file_offset_bytes + extent->length_bytes,
         .name = "other data",
@@ -56,7 +57,7 @@ static int fail_overlap(struct ds_image *image, const struct ds_extent *extent,
 
     if (result != 0)
         return result;
-    return ds_fail_at(err, image->files[extent->file_index],
+    return ds_fail_at(err, disk->files[extent->file_index],
                       extent->file_offset_bytes, DS_ERR_CORRUPT,
                       "%s: data: the %" PRIu64 " bytes of guest offset %" PRIu64
                       " overlap %s",
@@ -64,52 +65,116 @@ static int fail_overlap(struct ds_image *image, const struct ds_extent *extent,
                       extent->guest_offset_bytes, search.name);
 }
 
-static int check_window(struct ds_disk *disk, uint32_t file_index,
-                        struct claims *claims, struct ds_error *err)
+/* One pass over a layer's own map. */
+typedef int data_fn(void *user, const struct ds_extent *extent,
+                    struct ds_error *err);
+
+static int walk_data(struct ds_disk *disk, uint32_t layer, data_fn *fn,
+                     void *user, struct ds_error *err)
 {
-    struct ds_image *image = disk->image;
-    struct region_search search = { .file_index = file_index,
-                                    .claims = claims };
     struct ds_extent extent;
     struct ds_map *map = NULL;
-    int result = image->format->regions(image, claim_region, &search, err);
+    int result = map_open_layer(disk, layer, &map, err);
 
-    if (result == 0)
-        result = ds_map_open(disk, &map, err);
     while (result == 0) {
         result = ds_map_next(map, &extent, err);
         if (result <= 0)
             break;
-        result = 0;
-        if (extent.kind == DS_EXTENT_DATA && extent.file_index == file_index &&
-            !claims_add(claims, extent.file_offset_bytes, extent.length_bytes))
-            result = fail_overlap(image, &extent, err);
+        result = extent.kind == DS_EXTENT_DATA ? fn(user, &extent, err) : 0;
     }
     ds_map_close(map);
     return result;
 }
 
-int survey_overlaps(struct ds_disk *disk, const uint64_t *granules,
-                    struct ds_error *err)
+struct granules {
+    const struct ds_disk *disk;
+    uint64_t bits[DS_DISK_FILE_COUNT_MAX]; /* 0: no data there */
+};
+
+static int note_granule(void *user, const struct ds_extent *extent,
+                        struct ds_error *err)
 {
-    struct ds_image *image = disk->image;
+    struct granules *granules = user;
+    uint64_t *bits = &granules->bits[extent->file_index];
+    uint64_t end = extent->file_offset_bytes + extent->length_bytes;
+
+    (void)err;
+    *bits |= extent->file_offset_bytes | CLAIMS_GRANULE_MAX;
+    /* A length that ends where the file does says nothing about granules. */
+    if (end != granules->disk->files[extent->file_index]->size_bytes)
+        *bits |= extent->length_bytes;
+    return 0;
+}
+
+struct window {
+    struct ds_disk *disk;
+    const struct ds_layer *layer;
+    uint32_t file_index;
+    struct claims claims;
+};
+
+static int claim_data(void *user, const struct ds_extent *extent,
+                      struct ds_error *err)
+{
+    struct window *window = user;
+
+    if (extent->file_index != window->file_index ||
+        claims_add(&window->claims, extent->file_offset_bytes,
+                   extent->length_bytes))
+        return 0;
+    return fail_overlap(window->disk, window->layer, extent, err);
+}
+
+static int check_file(struct window *window, uint32_t layer,
+                      struct ds_error *err)
+{
+    struct ds_image *image = window->layer->image;
+    struct region_search search = {
+        .file_index = window->file_index - window->layer->file_base,
+        .claims = &window->claims,
+    };
+    int result;
+
+    do {
+        result = image->format->regions(image, claim_region, &search, err);
+        if (result == 0)
+            result = walk_data(window->disk, layer, claim_data, window, err);
+    } while (result == 0 && claims_next_window(&window->claims));
+    return result;
+}
+
+static int check_layer(struct ds_disk *disk, uint32_t index,
+                       struct ds_error *err)
+{
+    const struct ds_layer *layer = &disk->layers[index];
+    struct granules granules = { .disk = disk };
+    struct window window = { .disk = disk, .layer = layer };
+    int result;
+
+    if (layer->image->format->regions == NULL)
+        return 0;
+    result = walk_data(disk, index, note_granule, &granules, err);
+    for (uint32_t i = 0; i < layer->image->file_count && result == 0; i++) {
+        uint64_t bits = granules.bits[layer->file_base + i];
+
+        window.file_index = layer->file_base + i;
+        if (bits == 0)
+            continue;
+        result = claims_init(&window.claims,
+                             disk->files[window.file_index]->size_bytes,
+                             bits & (0 - bits), err);
+        if (result == 0)
+            result = check_file(&window, index, err);
+        claims_free(&window.claims);
+    }
+    return result;
+}
+
+int survey_overlaps(struct ds_disk *disk, struct ds_error *err)
+{
     int result = 0;
 
-    if (image->format->regions == NULL)
-        return 0;
-    for (uint32_t i = 0; i < image->file_count && result == 0; i++) {
-        struct claims claims;
-
-        if (granules[i] == 0) /* no data there */
-            continue;
-        result =
-            claims_init(&claims, image->files[i]->size_bytes, granules[i], err);
-        if (result != 0)
-            return result;
-        do {
-            result = check_window(disk, i, &claims, err);
-        } while (result == 0 && claims_next_window(&claims));
-        claims_free(&claims);
-    }
+    for (uint32_t i = 0; i < disk->layer_count && result == 0; i++)
+        result = check_layer(disk, i, err);
     return result;
 }

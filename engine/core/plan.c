@@ -38,17 +38,17 @@ void plan_note(struct ds_plan *plan, const char *format, ...)
 static int find_domains(struct ds_plan *plan, const char *path,
                         struct ds_error *err)
 {
-    struct ds_image *image = plan->disk->image;
+    const struct ds_disk *disk = plan->disk;
     int result = 0;
 
-    for (uint32_t i = 0; i < image->file_count && result == 0; i++) {
+    for (uint32_t i = 0; i < disk->file_count && result == 0; i++) {
         result =
-            plan->store->domain(image->files[i], path, &plan->domains[i], err);
+            plan->store->domain(disk->files[i], path, &plan->domains[i], err);
         if (result == 0 && !plan->domains[i].known)
             plan_note(plan,
                       "could not probe whether blocks of %s can be shared "
                       "there: the figures are a guess",
-                      image->files[i]->path);
+                      disk->files[i]->path);
     }
     return result;
 }
@@ -131,7 +131,7 @@ static int seal(struct ds_plan *plan, struct ds_error *err)
     uint64_t base = 0;
 
     if (plan->base_index != DS_FILE_NONE)
-        base = plan->disk->image->files[plan->base_index]->size_bytes;
+        base = plan->disk->files[plan->base_index]->size_bytes;
     plan->footprint = (struct ds_footprint){
         .area_start_bytes =
             ds_align_up(ds_max_u64(layout->head_bytes, base), align),
@@ -171,7 +171,7 @@ static int open_target(struct ds_plan *plan, const struct ds_target_spec *spec,
         .path = spec->path,
         .options = spec->options,
         .option_count = spec->option_count,
-        .size_bytes = plan->disk->image->size_bytes,
+        .size_bytes = plan->disk->size_bytes,
     };
 
     plan->format = ds_registry_format(spec->format);
@@ -185,14 +185,14 @@ static int open_target(struct ds_plan *plan, const struct ds_target_spec *spec,
 
 static int guard_sources(const struct ds_plan *plan, struct ds_error *err)
 {
-    struct ds_image *image = plan->disk->image;
+    const struct ds_disk *disk = plan->disk;
     int result = 0;
 
-    for (uint32_t i = 0; i < image->file_count && result == 0; i++)
+    for (uint32_t i = 0; i < disk->file_count && result == 0; i++)
         for (uint32_t t = 0; t < plan->target->layout.file_count; t++)
             if (result == 0)
-                result = plan->store->guard_same(image->files[i],
-                                                 plan->paths[t], err);
+                result = plan->store->guard_same(disk->files[i], plan->paths[t],
+                                                 err);
     return result;
 }
 

@@ -25,7 +25,7 @@ struct ds_plan {
     const struct ds_store_ops *store;
     const struct ds_format_ops *format;
     struct ds_target *target;
-    struct ds_clone_domain domains[DS_IMAGE_FILE_COUNT_MAX];
+    struct ds_clone_domain domains[DS_DISK_FILE_COUNT_MAX];
     struct survey survey;
     struct survey_request request;
     enum ds_strategy strategy;

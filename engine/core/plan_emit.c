@@ -78,7 +78,7 @@ static int emit_truncate(struct pass *pass, uint32_t target_index,
 
 static uint64_t base_size(const struct ds_plan *plan)
 {
-    return plan->disk->image->files[plan->base_index]->size_bytes;
+    return plan->disk->files[plan->base_index]->size_bytes;
 }
 
 static int emit_base(struct pass *pass, struct ds_error *err)
@@ -178,7 +178,7 @@ int plan_emit(struct ds_plan *plan, ds_op_fn *receive, void *user,
         .plan = plan,
         .emit = {
             .domains = plan->domains,
-            .sources = plan->disk->image->files,
+            .sources = plan->disk->files,
             .data_file_index = layout->data_file_index,
             .has_base = plan->base_index != DS_FILE_NONE,
             .identity = layout->unit_bytes == 0,

@@ -91,10 +91,10 @@ static int side_start(struct side *side, const struct survey_request *request,
                       uint32_t base_index, struct ds_error *err)
 {
     const struct ds_target_layout *layout = &request->target->layout;
-    struct ds_image *image = request->disk->image;
+    const struct ds_disk *disk = request->disk;
 
     side->emit.domains = request->domains;
-    side->emit.sources = image->files;
+    side->emit.sources = disk->files;
     side->emit.data_file_index = layout->data_file_index;
     side->emit.has_base = base_index != DS_FILE_NONE;
     side->emit.identity = layout->unit_bytes == 0;
@@ -105,7 +105,7 @@ static int side_start(struct side *side, const struct survey_request *request,
     side->placer.sink = &side_sink;
     side->placer.user = side;
     if (base_index != DS_FILE_NONE)
-        side->base_size_bytes = image->files[base_index]->size_bytes;
+        side->base_size_bytes = disk->files[base_index]->size_bytes;
     placer_start(&side->placer);
     return emit_init(&side->emit, err);
 }
@@ -139,24 +139,7 @@ static int side_finish(struct side *side, struct ds_error *err)
 struct walk {
     struct side range;
     struct side graft;
-    uint64_t data_bits[DS_IMAGE_FILE_COUNT_MAX];
-    bool has_data[DS_IMAGE_FILE_COUNT_MAX];
 };
-
-static void note_granule(struct walk *walk, struct ds_image *image,
-                         const struct ds_extent *extent)
-{
-    uint32_t index = extent->file_index;
-
-    if (extent->kind != DS_EXTENT_DATA)
-        return;
-    walk->has_data[index] = true;
-    walk->data_bits[index] |= extent->file_offset_bytes;
-    /* A length that ends where the file does says nothing about granules. */
-    if (extent->file_offset_bytes + extent->length_bytes !=
-        image->files[index]->size_bytes)
-        walk->data_bits[index] |= extent->length_bytes;
-}
 
 static int report_progress(const struct survey_request *request, uint64_t done,
                            struct ds_error *err)
@@ -164,7 +147,7 @@ static int report_progress(const struct survey_request *request, uint64_t done,
     struct ds_progress progress = {
         .phase = "plan",
         .done_bytes = done,
-        .total_bytes = request->disk->image->size_bytes,
+        .total_bytes = request->disk->size_bytes,
     };
 
     if (request->progress != NULL &&
@@ -187,7 +170,6 @@ static int walk_map(const struct survey_request *request, struct walk *walk,
         result = ds_map_next(map, &extent, err);
         if (result <= 0)
             break;
-        note_granule(walk, request->disk->image, &extent);
         result = placer_add(&walk->range.placer, &extent, err);
         if (result == 0 && with_graft)
             result = placer_add(&walk->graft.placer, &extent, err);
@@ -199,12 +181,12 @@ static int walk_map(const struct survey_request *request, struct walk *walk,
 }
 
 /* The base of a graft is the largest file: the only one, nearly always. */
-static uint32_t largest_file(const struct ds_image *image)
+static uint32_t largest_file(const struct ds_disk *disk)
 {
     uint32_t largest = 0;
 
-    for (uint32_t i = 1; i < image->file_count; i++)
-        if (image->files[i]->size_bytes > image->files[largest]->size_bytes)
+    for (uint32_t i = 1; i < disk->file_count; i++)
+        if (disk->files[i]->size_bytes > disk->files[largest]->size_bytes)
             largest = i;
     return largest;
 }
@@ -262,12 +244,11 @@ static bool worth_pricing(const struct survey_request *request,
 int survey_run(const struct survey_request *request, struct survey *out,
                struct ds_error *err)
 {
-    struct ds_image *image = request->disk->image;
+    const struct ds_disk *disk = request->disk;
     struct walk walk = { 0 };
-    uint64_t granules[DS_IMAGE_FILE_COUNT_MAX] = { 0 };
     int result;
 
-    *out = (struct survey){ .base_index = largest_file(image) };
+    *out = (struct survey){ .base_index = largest_file(disk) };
     out->range.possible = true;
     out->graft.possible = request->target->layout.graftable &&
                           request->domains[out->base_index].file;
@@ -286,10 +267,7 @@ int survey_run(const struct survey_request *request, struct survey *out,
         result = side_finish(&walk.graft, err);
     if (result != 0)
         return result;
-    for (uint32_t i = 0; i < image->file_count; i++)
-        if (walk.has_data[i])
-            granules[i] = lowest_bit(walk.data_bits[i], 1);
-    result = survey_overlaps(request->disk, granules, err);
+    result = survey_overlaps(request->disk, err);
     if (result != 0)
         return result;
     if (worth_pricing(request, out))

@@ -17,7 +17,7 @@
 /** What one strategy would do. */
 struct survey_side {
     bool possible;
-    bool priced; /* cost_ns and the punches in totals are known */
+    bool priced;             /* cost_ns and the punches in totals are known */
     struct ds_totals totals; /* without tables */
     uint64_t relocated_bytes;
     uint64_t kept_bytes; /* data that stays where the base has it */
@@ -64,9 +64,8 @@ int survey_base(const struct survey_request *request,
                 const struct survey *survey, base_range_fn *fn, void *user,
                 struct ds_error *err);
 
-/** CORRUPT when data of any file overlaps other data or the format's own
- * records. `granules` by file, as found by a walk. */
-int survey_overlaps(struct ds_disk *disk, const uint64_t *granules,
-                    struct ds_error *err);
+/** CORRUPT when data of any file overlaps other data of the same layer or
+ * its format's own records. */
+int survey_overlaps(struct ds_disk *disk, struct ds_error *err);
 
 #endif

@@ -19,7 +19,7 @@ struct side {
     struct ds_physical_window physical;
     struct ds_extent extent; /* what is left of the current one */
     uint8_t *buffer;
-    struct ds_storage_id storage[DS_IMAGE_FILE_COUNT_MAX];
+    struct ds_storage_id storage[DS_DISK_FILE_COUNT_MAX];
 };
 
 struct comparison {
@@ -42,8 +42,8 @@ static int side_start(struct side *side, struct ds_disk *disk,
     side->buffer = malloc(CHUNK_BYTES);
     if (side->buffer == NULL)
         return ds_fail_memory(err);
-    for (uint32_t i = 0; i < disk->image->file_count && result == 0; i++) {
-        struct ds_file *file = disk->image->files[i];
+    for (uint32_t i = 0; i < disk->file_count && result == 0; i++) {
+        struct ds_file *file = disk->files[i];
 
         result = file->store->storage_id(file, &side->storage[i], err);
     }
@@ -92,7 +92,7 @@ static int side_ground(struct side *side, uint64_t *length, enum ground *ground,
     *ground = GROUND_UNKNOWN;
     if (!side->storage[side->extent.file_index].known)
         return 0;
-    file = side->disk->image->files[side->extent.file_index];
+    file = side->disk->files[side->extent.file_index];
     result = ds_physical_at(
         &side->physical, file, side->extent.file_offset_bytes,
         side->extent.file_offset_bytes + *length, &extent, &hole, err);
@@ -130,7 +130,7 @@ static int side_read(struct side *side, size_t length, struct ds_error *err)
         memset(side->buffer, 0, length);
         return 0;
     }
-    return ds_file_read(side->disk->image->files[extent->file_index],
+    return ds_file_read(side->disk->files[extent->file_index],
                         extent->file_offset_bytes, side->buffer, length, err);
 }
 
@@ -253,8 +253,8 @@ int verify_disks(struct ds_disk *left, struct ds_disk *right,
                  struct ds_verify_report *report, struct ds_error *err)
 {
     struct comparison c = { .options = options, .report = report };
-    uint64_t left_size = left->image->size_bytes;
-    uint64_t right_size = right->image->size_bytes;
+    uint64_t left_size = left->size_bytes;
+    uint64_t right_size = right->size_bytes;
     struct timespec begin;
     int result;
 

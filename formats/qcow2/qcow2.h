@@ -15,7 +15,7 @@ struct qcow2_image {
     uint32_t bitmap_count;
 };
 
-int qcow2_open(struct ds_file *file, const struct ds_references *references,
+int qcow2_open(struct ds_file *file, const struct ds_open_context *context,
                struct ds_image **out, struct ds_error *err);
 void qcow2_close(struct ds_image *image);
 void qcow2_facts(struct ds_image *image, ds_fact_fn *fact, void *user);

@@ -148,13 +148,13 @@ static int open_checked(struct qcow2_image *image, struct ds_error *err)
     return result;
 }
 
-int qcow2_open(struct ds_file *file, const struct ds_references *references,
+int qcow2_open(struct ds_file *file, const struct ds_open_context *context,
                struct ds_image **out, struct ds_error *err)
 {
     struct qcow2_image *image = calloc(1, sizeof(*image));
     int result;
 
-    (void)references; /* backing and data files are refused */
+    (void)context; /* backing and data files are refused */
     if (image == NULL)
         return ds_fail_memory(err);
     image->base.format = &qcow2_format_ops;

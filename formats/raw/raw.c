@@ -24,13 +24,12 @@ static bool raw_probe(const struct ds_probe *probe)
     return false;
 }
 
-static int raw_open(struct ds_file *file,
-                    const struct ds_references *references,
+static int raw_open(struct ds_file *file, const struct ds_open_context *context,
                     struct ds_image **out, struct ds_error *err)
 {
     struct ds_image *image;
 
-    (void)references;
+    (void)context;
     /* File sizes are signed: anything near 2^64 is not one. */
     if (file->size_bytes > INT64_MAX - (DS_SECTOR_BYTES - 1))
         return ds_fail_at(

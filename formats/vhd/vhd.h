@@ -87,7 +87,7 @@ int vhd_block_check(const struct vhd_layout *layout, uint32_t index,
 /* -- vhd_read.c ----------------------------------------------------------- */
 
 bool vhd_probe(const struct ds_probe *probe);
-int vhd_open(struct ds_file *file, const struct ds_references *references,
+int vhd_open(struct ds_file *file, const struct ds_open_context *context,
              struct ds_image **out, struct ds_error *err);
 void vhd_close(struct ds_image *image);
 void vhd_facts(struct ds_image *image, ds_fact_fn *fact, void *user);

@@ -236,13 +236,13 @@ static int dynamic_open(struct vhd_image *image, struct ds_file *file,
     return 0;
 }
 
-int vhd_open(struct ds_file *file, const struct ds_references *references,
+int vhd_open(struct ds_file *file, const struct ds_open_context *context,
              struct ds_image **out, struct ds_error *err)
 {
     struct vhd_image *image = calloc(1, sizeof(*image));
     int result;
 
-    (void)references; /* only differencing disks refer to other files */
+    (void)context; /* only differencing disks refer to other files */
     if (image == NULL)
         return ds_fail_memory(err);
     image->base.format = &vhd_format_ops;

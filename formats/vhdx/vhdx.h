@@ -132,7 +132,7 @@ int vhdx_read(struct vhdx_image *vhdx, uint64_t offset_bytes, void *buffer,
               size_t length_bytes, struct ds_error *err);
 int vhdx_metadata_read(struct vhdx_image *vhdx, struct ds_error *err);
 
-int vhdx_open(struct ds_file *file, const struct ds_references *references,
+int vhdx_open(struct ds_file *file, const struct ds_open_context *context,
               struct ds_image **out, struct ds_error *err);
 void vhdx_close(struct ds_image *image);
 int vhdx_extent_at(struct ds_image *image, struct ds_cursor *cursor,

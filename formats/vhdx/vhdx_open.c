@@ -317,13 +317,13 @@ static int check_bat(struct vhdx_image *vhdx, struct ds_error *err)
     return 0;
 }
 
-int vhdx_open(struct ds_file *file, const struct ds_references *references,
+int vhdx_open(struct ds_file *file, const struct ds_open_context *context,
               struct ds_image **out, struct ds_error *err)
 {
     struct vhdx_image *vhdx = calloc(1, sizeof(*vhdx));
     int result;
 
-    (void)references; /* differencing disks are a later issue */
+    (void)context; /* differencing disks are a later issue */
     if (vhdx == NULL)
         return ds_fail_memory(err);
     vhdx->image.format = &vhdx_format_ops;

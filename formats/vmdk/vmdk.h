@@ -110,7 +110,7 @@ struct vmdk_image {
 };
 
 bool vmdk_probe(const struct ds_probe *probe);
-int vmdk_open(struct ds_file *file, const struct ds_references *references,
+int vmdk_open(struct ds_file *file, const struct ds_open_context *context,
               struct ds_image **out, struct ds_error *err);
 void vmdk_close(struct ds_image *image);
 void vmdk_facts(struct ds_image *image, ds_fact_fn *fact, void *user);

@@ -105,17 +105,17 @@ static int check_capacity(const struct ds_file *file,
 
 /* The name as it stands; if no file is there, as windows-1252 spells it. */
 static int add_file(struct vmdk_image *image,
-                    const struct ds_references *references, const char *name,
+                    const struct ds_open_context *context, const char *name,
                     uint32_t *file_index, struct ds_error *err)
 {
     char utf8[1024];
     int result =
-        ds_image_add_file(&image->image, references, name, file_index, err);
+        ds_image_add_file(&image->image, context, name, file_index, err);
 
     if (result == 0 ||
         !vmdk_name_to_utf8(&image->descriptor, name, utf8, sizeof(utf8)))
         return result;
-    return ds_image_add_file(&image->image, references, utf8, file_index, err);
+    return ds_image_add_file(&image->image, context, utf8, file_index, err);
 }
 
 static bool is_own_name(const struct ds_image *image, const char *name)
@@ -130,7 +130,7 @@ static bool is_own_name(const struct ds_image *image, const char *name)
  * overlap. A sparse file twice is the same data twice. `names` are those of
  * image->files, by index. */
 static int find_file(struct vmdk_image *image,
-                     const struct ds_references *references,
+                     const struct ds_open_context *context,
                      const struct vmdk_extent_line *line, const char **names,
                      uint32_t *file_index, struct ds_error *err)
 {
@@ -153,7 +153,7 @@ static int find_file(struct vmdk_image *image,
                           "vmdk: descriptor: extent name, have the "
                           "descriptor's own '%.64s' expect another file",
                           line->name);
-    result = add_file(image, references, line->name, file_index, err);
+    result = add_file(image, context, line->name, file_index, err);
     if (result == 0)
         names[*file_index] = line->name;
     return result;
@@ -222,7 +222,7 @@ static int allocate_extents(struct vmdk_image *image, struct ds_error *err)
 }
 
 static int open_text(struct vmdk_image *image,
-                     const struct ds_references *references,
+                     const struct ds_open_context *context,
                      struct ds_error *err)
 {
     const char *names[DS_IMAGE_FILE_COUNT_MAX] = { NULL };
@@ -237,7 +237,7 @@ static int open_text(struct vmdk_image *image,
         uint32_t index = 0;
 
         if (line->name != NULL)
-            result = find_file(image, references, line, names, &index, err);
+            result = find_file(image, context, line, names, &index, err);
         if (result == 0)
             result = append_extent(image, line, index, err);
         if (result == 0 && line->kind == VMDK_EXTENT_SPARSE &&
@@ -300,7 +300,7 @@ static int open_monolithic(struct vmdk_image *image, struct ds_error *err)
     return result;
 }
 
-int vmdk_open(struct ds_file *file, const struct ds_references *references,
+int vmdk_open(struct ds_file *file, const struct ds_open_context *context,
               struct ds_image **out, struct ds_error *err)
 {
     struct vmdk_image *image = calloc(1, sizeof(*image));
@@ -322,7 +322,7 @@ int vmdk_open(struct ds_file *file, const struct ds_references *references,
     if (magic32(head) == VMDK_MAGIC)
         return open_monolithic(image, err);
     if (vmdk_descriptor_probe(head, head_bytes))
-        return open_text(image, references, err);
+        return open_text(image, context, err);
     return ds_fail_at(err, file, 0, DS_ERR_CORRUPT,
                       "vmdk: file: have neither a sparse header nor a "
                       "descriptor at its start expect one of them");

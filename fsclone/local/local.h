@@ -145,6 +145,7 @@ bool local_has_name(int fd, int directory_fd, const char *name);
 int local_create(const struct ds_create_request *request, struct ds_file **out,
                  struct ds_error *err);
 int local_exists(const char *path, struct ds_error *err);
+bool local_same(const struct ds_file *a, const struct ds_file *b);
 int local_guard_same(const struct ds_file *source, const char *path,
                      struct ds_error *err);
 int local_sync(struct ds_file *file, struct ds_error *err);

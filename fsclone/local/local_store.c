@@ -13,6 +13,7 @@ const struct ds_store_ops local_store_ops = {
     .storage_id = local_storage_id,
     .domain = local_domain,
     .exists = local_exists,
+    .same = local_same,
     .guard_same = local_guard_same,
     .create = local_create,
     .run = local_run,

@@ -199,6 +199,14 @@ int local_exists(const char *path, struct ds_error *err)
     return ds_fail_errno(err, errno, path, "local: target: cannot stat");
 }
 
+bool local_same(const struct ds_file *a, const struct ds_file *b)
+{
+    struct stat of_a;
+    struct stat of_b;
+    return fstat(local_of_const(a)->fd, &of_a) == 0 &&
+           fstat(local_of_const(b)->fd, &of_b) == 0 && same_inode(&of_a, &of_b);
+}
+
 static int guard_name(const struct stat *source, const char *path,
                       const char *what, struct ds_error *err)
 {

@@ -226,7 +226,7 @@ static inline void layout_close(struct layout *layout)
 static inline int open_image(struct memory_file *file, struct ds_image **out,
                              struct ds_error *err)
 {
-    struct ds_references references = { NULL, true };
+    struct ds_open_context references = { .no_refs = true };
 
     return qcow2_format_ops.open(&file->base, &references, out, err);
 }

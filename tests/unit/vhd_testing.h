@@ -249,7 +249,7 @@ static inline void assert_extent(const struct ds_extent *extent,
 
 extern const struct ds_format_ops vhd_format_ops;
 
-static const struct ds_references references = { NULL, false };
+static const struct ds_open_context references = { .no_refs = false };
 
 static inline bool probe(const struct memory_file *memory)
 {

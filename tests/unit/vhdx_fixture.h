@@ -218,7 +218,7 @@ static inline void reseal(struct memory_file *memory)
 static inline int fix_open(struct memory_file *memory, struct ds_image **image,
                            struct ds_error *err)
 {
-    static const struct ds_references none = { .forbidden = true };
+    static const struct ds_open_context none = { .no_refs = true };
 
     *image = NULL;
     return vhdx_format_ops.open(&memory->file, &none, image, err);

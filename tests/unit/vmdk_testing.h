@@ -120,7 +120,7 @@ static inline void memory_reset(void)
 /** Open file 0. On failure everything is released, as the disk does. */
 static inline int memory_open(struct ds_image **out, struct ds_error *err)
 {
-    const struct ds_references references = { 0 };
+    const struct ds_open_context references = { 0 };
     int result =
         vmdk_format_ops.open(&memory_files[0].file, &references, out, err);
 

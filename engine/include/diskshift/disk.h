@@ -37,6 +37,7 @@ struct ds_extent {
     enum ds_extent_kind kind;
     uint32_t file_index; /* into ds_disk_file_path; DS_FILE_NONE if nowhere */
     uint64_t file_offset_bytes;
+    uint32_t depth; /* the layer of the chain it lies in; 0: the named one */
 };
 
 struct ds_disk;
@@ -46,6 +47,8 @@ struct ds_open_options {
     const char *format;     /* "vmdk" ...; NULL: found from the content */
     const char *allow_refs; /* a directory beneath which other files may be
                                opened; NULL: beside the named file only */
+    const char *snapshot;   /* an internal snapshot, by name or id */
+    const char *key_file;   /* holds the passphrase of an encrypted image */
     bool no_refs;           /* never open any file but the named one */
     bool for_conversion;    /* make it quiet: refuse when in use, flush it,
                                hold read locks, remember size and times */
@@ -83,6 +86,19 @@ typedef void ds_fact_fn(void *user, const struct ds_fact *fact);
 /** Report the image's facts in a stable order. Facts live for the call. */
 DS_PUBLIC int ds_disk_facts(struct ds_disk *disk, ds_fact_fn *fact, void *user,
                             struct ds_error *err);
+
+/** The layers of the chain: 0 is the named image, each further one the
+ * parent of the one before. */
+DS_PUBLIC uint32_t ds_disk_layer_count(const struct ds_disk *disk);
+DS_PUBLIC const char *ds_disk_layer_format(const struct ds_disk *disk,
+                                           uint32_t layer);
+DS_PUBLIC const char *ds_disk_layer_path(const struct ds_disk *disk,
+                                         uint32_t layer);
+DS_PUBLIC uint64_t ds_disk_layer_size_bytes(const struct ds_disk *disk,
+                                            uint32_t layer);
+DS_PUBLIC int ds_disk_layer_facts(struct ds_disk *disk, uint32_t layer,
+                                  ds_fact_fn *fact, void *user,
+                                  struct ds_error *err);
 
 /** Start a map at guest offset 0. The disk must outlive it. */
 DS_PUBLIC int ds_map_open(struct ds_disk *disk, struct ds_map **out,
