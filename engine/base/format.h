@@ -93,6 +93,10 @@ struct ds_cursor {
     uint64_t scratch[4]; /* the format's own notes; zero at the start */
 };
 
+/* Compressed units beyond this are refused: 2 MiB is qcow2's largest cluster,
+ * stream grains are 64 KiB. */
+#define DS_ENCODED_UNIT_BYTES_MAX (UINT64_C(2) << 20)
+
 /** A range that holds the format's own records. */
 struct ds_region {
     uint32_t file_index;
@@ -102,6 +106,16 @@ struct ds_region {
 };
 typedef int ds_region_fn(void *user, const struct ds_region *region,
                          struct ds_error *err);
+
+/** Something wrong in an image, as `check` reports it. */
+struct ds_finding {
+    bool is_leak; /* room that nothing uses; else the image is corrupt */
+    uint32_t file_index;
+    uint64_t offset_bytes; /* or DS_OFFSET_NONE */
+    const char *message;   /* "refcount block: have 2 expect 1" */
+};
+typedef int ds_finding_fn(void *user, const struct ds_finding *finding,
+                          struct ds_error *err);
 
 /* -- writing ------------------------------------------------------------- */
 
@@ -125,6 +139,9 @@ struct ds_target_layout {
     bool every_unit;      /* units of zeros take room too (VHDX fixed) */
     bool graftable;       /* units may stay where the source has them */
     bool wants_used;      /* target_used is to be called (refcounts) */
+    enum ds_codec encode; /* units are compressed: target_encoded gets them
+                             and there is no target_place; NONE otherwise */
+    int encode_level;     /* for the codec; 0: its usual */
     uint32_t file_count;  /* 1, or 2: descriptor and data */
     uint32_t data_file_index;
     const char *suffix[DS_TARGET_FILE_COUNT_MAX]; /* NULL for the named file;
@@ -208,6 +225,17 @@ struct ds_format_ops {
     int (*check_parent)(struct ds_image *image, const struct ds_image *parent,
                         struct ds_error *err);
 
+    /** Report everything wrong with the image's own records beyond what open
+     * and extent_at refuse: refcounts, copies of tables, leaks. The engine
+     * walks the map and looks for overlaps by itself. NULL: nothing more. */
+    int (*check)(struct ds_image *image, ds_finding_fn *finding, void *user,
+                 struct ds_error *err);
+
+    /** Name the internal snapshots, each of which can be opened by
+     * ds_open_context.snapshot. NULL: the format has none. */
+    int (*snapshots)(struct ds_image *image, ds_snapshot_fn *snapshot,
+                     void *user, struct ds_error *err);
+
     /** The extent at `guest_offset` (< size), beginning exactly there, as
      * far as is cheap to tell; never beyond the size. */
     int (*extent_at)(struct ds_image *image, struct ds_cursor *cursor,
@@ -233,6 +261,13 @@ struct ds_format_ops {
                        struct ds_seal *out, struct ds_error *err);
     int (*target_place)(struct ds_target *target, const struct ds_unit_run *run,
                         struct ds_emitter *emitter, struct ds_error *err);
+    /** Only when layout.encode is set, instead of target_place: the stored
+     * form of `unit`, in guest order. `stored` is the unit itself, unit_bytes
+     * long, when it did not become smaller. In a dry pass `stored` is NULL
+     * and stored_bytes an upper bound; the format then only keeps account. */
+    int (*target_encoded)(struct ds_target *target, uint64_t unit,
+                          const void *stored, uint64_t stored_bytes,
+                          struct ds_emitter *emitter, struct ds_error *err);
     /** Ranges in rising file order, never overlapping: head, what stayed in
      * place, tables, data. Only when layout.wants_used. */
     int (*target_used)(struct ds_target *target, uint64_t offset_bytes,
@@ -242,6 +277,8 @@ struct ds_format_ops {
      * it the second pass may be run again from its start. */
     int (*target_finish)(struct ds_target *target, struct ds_emitter *emitter,
                          struct ds_error *err);
+    /** Only when layout.encode is set: the data file's size after finish. */
+    uint64_t (*target_encoded_size)(const struct ds_target *target);
     void (*target_close)(struct ds_target *target);
 };
 

@@ -2,6 +2,7 @@
 /* Opening an image: store, format, references, quiet. */
 #include "disk.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include <diskshift/diskshift.h>
@@ -302,6 +303,29 @@ int ds_disk_layer_facts(struct ds_disk *disk, uint32_t layer, ds_fact_fn *fact,
     image = disk->layers[layer].image;
     if (image->format->facts != NULL)
         image->format->facts(image, fact, user);
+    return 0;
+}
+
+int ds_disk_snapshots(struct ds_disk *disk, ds_snapshot_fn *snapshot,
+                      void *user, struct ds_error *err)
+{
+    struct ds_image *image = disk->layers[0].image;
+
+    return image->format->snapshots != NULL
+               ? image->format->snapshots(image, snapshot, user, err)
+               : 0;
+}
+
+int ds_disk_extend(struct ds_disk *disk, uint64_t size_bytes,
+                   struct ds_error *err)
+{
+    if (size_bytes % 512 != 0 || size_bytes < disk->size_bytes)
+        return ds_fail(err, DS_ERR_ARG,
+                       "size: have %" PRIu64
+                       " expect a multiple of 512 and at least the disk's "
+                       "%" PRIu64,
+                       size_bytes, disk->size_bytes);
+    disk->size_bytes = size_bytes;
     return 0;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "arith.h"
+#include "codec.h"
 #include "fail.h"
 
 int emit_flush(struct emit *emit, struct ds_error *err)
@@ -205,6 +206,27 @@ static bool tail_can_be_shared(const struct emit *emit,
            !(emit->has_base && emit->identity);
 }
 
+static int emit_decode(struct emit *emit, const struct transfer *transfer,
+                       struct ds_error *err)
+{
+    struct ds_extent piece = *transfer->encoded;
+    struct ds_op op = {
+        .kind = DS_OP_DECODE,
+        .source_index = transfer->file_index,
+        .target_index = emit->data_file_index,
+        .target_offset_bytes = transfer->target_offset_bytes,
+        .length_bytes = transfer->length_bytes,
+        .data_bytes = transfer->data_bytes,
+    };
+
+    extent_advance(&piece, transfer->source_offset_bytes);
+    op.source_offset_bytes = piece.file_offset_bytes;
+    op.encoding = piece.encoding;
+    op.reason = codec_is_cipher(piece.encoding.codec) ? DS_COPY_ENCRYPTED
+                                                      : DS_COPY_COMPRESSED;
+    return emit_op(emit, &op, err);
+}
+
 int emit_transfer(struct emit *emit, const struct transfer *transfer,
                   struct ds_error *err)
 {
@@ -215,6 +237,8 @@ int emit_transfer(struct emit *emit, const struct transfer *transfer,
     uint64_t head, tail;
     int result;
 
+    if (transfer->encoded != NULL)
+        return emit_decode(emit, transfer, err);
     if (!domain->range)
         return emit_piece(emit, transfer, 0, length, DS_OP_COPY, domain->reason,
                           err);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "decode.h"
 #include "fail.h"
 
 int execute_create(struct execution *execution, struct ds_error *err)
@@ -72,6 +73,14 @@ static int whole_progress(void *user, const struct ds_progress *batch)
     return options->progress(options->user, &all);
 }
 
+static bool has_decode(const struct ds_op *ops, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ops[i].kind == DS_OP_DECODE)
+            return true;
+    return false;
+}
+
 static int run_batch(struct execution *execution, struct ds_op *ops,
                      size_t count, struct ds_error *err)
 {
@@ -84,7 +93,17 @@ static int run_batch(struct execution *execution, struct ds_op *ops,
         .user = execution,
     };
 
-    return plan->store->run(&run, ops, count, err);
+    struct decode_job job = {
+        .run = &run,
+        .store = plan->store,
+        .keep_holes = plan->base_index == DS_FILE_NONE,
+    };
+    int result = plan->store->run(&run, ops, count, err);
+
+    /* The store leaves DECODE to us: it knows no codecs. */
+    return result == 0 && has_decode(ops, count)
+               ? decode_run(&job, ops, count, err)
+               : result;
 }
 
 /* The refused clones of a batch, once more, as copies. */

@@ -14,11 +14,13 @@
 #include <stdlib.h>
 
 #include "arith.h"
+#include "codec.h"
 #include "disk.h"
 #include "fail.h"
 
 static int map_create(struct ds_disk *disk, uint32_t first, uint32_t count,
-                      struct ds_map **out, struct ds_error *err)
+                      uint64_t size_bytes, struct ds_map **out,
+                      struct ds_error *err)
 {
     struct ds_map *map = calloc(1, sizeof(*map));
 
@@ -32,20 +34,21 @@ static int map_create(struct ds_disk *disk, uint32_t first, uint32_t count,
     map->disk = disk;
     map->first_layer = first;
     map->layer_count = count;
-    map->size_bytes = disk->layers[first].image->size_bytes;
+    map->size_bytes = size_bytes;
     *out = map;
     return 0;
 }
 
 int ds_map_open(struct ds_disk *disk, struct ds_map **out, struct ds_error *err)
 {
-    return map_create(disk, 0, disk->layer_count, out, err);
+    return map_create(disk, 0, disk->layer_count, disk->size_bytes, out, err);
 }
 
 int map_open_layer(struct ds_disk *disk, uint32_t layer, struct ds_map **out,
                    struct ds_error *err)
 {
-    return map_create(disk, layer, 1, out, err);
+    return map_create(disk, layer, 1, disk->layers[layer].image->size_bytes,
+                      out, err);
 }
 
 void ds_map_close(struct ds_map *map)
@@ -83,18 +86,6 @@ static void check_contract(const struct ds_image *image,
                          image->files[extent->file_index]->size_bytes));
 }
 
-/* Cut away what lies before `position`. */
-static void skip_to(struct ds_extent *extent, uint64_t position)
-{
-    uint64_t skip = position - extent->guest_offset_bytes;
-
-    extent->guest_offset_bytes = position;
-    extent->length_bytes -= skip;
-    extent->depth = 0;
-    if (extent->file_index != DS_FILE_NONE)
-        extent->file_offset_bytes += skip;
-}
-
 /* One layer's answer at `position`, from what it last said if that reaches. */
 static int layer_read(struct ds_map *map, uint32_t index, uint64_t position,
                       struct ds_extent *out, struct ds_error *err)
@@ -115,7 +106,7 @@ static int layer_read(struct ds_map *map, uint32_t index, uint64_t position,
         *current = *out;
     }
     *out = *current;
-    skip_to(out, position);
+    extent_advance(out, position - out->guest_offset_bytes);
     return 0;
 }
 

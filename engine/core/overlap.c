@@ -6,7 +6,7 @@
 #include "arith.h"
 #include "claims.h"
 #include "fail.h"
-#include "survey.h"
+#include "overlap.h"
 
 struct region_search {
     uint32_t file_index;
@@ -143,8 +143,8 @@ static int check_file(struct window *window, uint32_t layer,
     return result;
 }
 
-static int check_layer(struct ds_disk *disk, uint32_t index,
-                       struct ds_error *err)
+int overlap_check_layer(struct ds_disk *disk, uint32_t index,
+                        struct ds_error *err)
 {
     const struct ds_layer *layer = &disk->layers[index];
     struct granules granules = { .disk = disk };
@@ -170,11 +170,11 @@ static int check_layer(struct ds_disk *disk, uint32_t index,
     return result;
 }
 
-int survey_overlaps(struct ds_disk *disk, struct ds_error *err)
+int overlap_check(struct ds_disk *disk, struct ds_error *err)
 {
     int result = 0;
 
     for (uint32_t i = 0; i < disk->layer_count && result == 0; i++)
-        result = check_layer(disk, i, err);
+        result = overlap_check_layer(disk, i, err);
     return result;
 }

@@ -4,7 +4,6 @@
 #include <assert.h>
 
 #include "arith.h"
-#include "fail.h"
 
 void placer_start(struct placer *placer)
 {
@@ -60,6 +59,30 @@ static int push_transfer(struct placer *p, uint32_t file_index, uint64_t source,
         .data_bytes = length,
     };
     return result;
+}
+
+/* `length` bytes of data from `guest` of the extent on, to `target`. */
+static int push_data(struct placer *p, const struct ds_extent *extent,
+                     uint64_t guest, uint64_t length, uint64_t target,
+                     struct ds_error *err)
+{
+    uint64_t skip = guest - extent->guest_offset_bytes;
+    struct transfer decode = {
+        .file_index = extent->file_index,
+        .source_offset_bytes = skip,
+        .target_offset_bytes = target,
+        .length_bytes = length,
+        .data_bytes = length,
+        .encoded = extent,
+    };
+    int result;
+
+    if (extent->kind == DS_EXTENT_DATA)
+        return push_transfer(p, extent->file_index,
+                             extent->file_offset_bytes + skip, target, length,
+                             err);
+    result = flush_transfer(p, err);
+    return result != 0 ? result : p->sink->transfer(p->user, &decode, err);
 }
 
 /* A hole of the source that lies where the target has one too can be passed
@@ -128,20 +151,39 @@ static uint64_t allocate(struct placer *p, uint64_t count, uint32_t file_index,
     return p->data_start_bytes + offset;
 }
 
-static int relocate(struct placer *p, uint32_t file_index, uint64_t source,
-                    uint64_t first_unit, uint64_t count, struct ds_error *err)
+static bool holds_data(const struct ds_extent *extent)
+{
+    return extent->kind == DS_EXTENT_DATA || extent->kind == DS_EXTENT_ENCODED;
+}
+
+/* The offset in the source file of what lies `within` bytes before `guest`;
+ * DS_OFFSET_NONE when there is no such place. */
+static uint64_t source_at(const struct ds_extent *extent, uint64_t guest,
+                          uint64_t within)
+{
+    uint64_t source =
+        extent->file_offset_bytes + (guest - extent->guest_offset_bytes);
+
+    if (extent->kind != DS_EXTENT_DATA || source < within)
+        return DS_OFFSET_NONE;
+    return source - within;
+}
+
+static int relocate(struct placer *p, const struct ds_extent *extent,
+                    uint64_t guest, uint64_t count, struct ds_error *err)
 {
     uint64_t unit = p->layout->unit_bytes, gap = p->layout->gap_bytes;
-    uint64_t target = allocate(p, count, file_index, source);
-    int result = push_units(p, first_unit, count, target, err);
+    uint64_t target =
+        allocate(p, count, extent->file_index, source_at(extent, guest, 0));
+    int result = push_units(p, guest / unit, count, target, err);
 
     if (result != 0 || gap == 0)
-        return result != 0 ? result
-                           : push_transfer(p, file_index, source, target,
-                                           count * unit, err);
+        return result != 0
+                   ? result
+                   : push_data(p, extent, guest, count * unit, target, err);
     for (uint64_t i = 0; i < count && result == 0; i++)
-        result = push_transfer(p, file_index, source + i * unit,
-                               target + i * (unit + gap), unit, err);
+        result = push_data(p, extent, guest + i * unit, unit,
+                           target + i * (unit + gap), err);
     return result;
 }
 
@@ -156,24 +198,25 @@ static int keep(struct placer *p, uint64_t source, uint64_t first_unit,
 }
 
 /* Whole units of data that lie together in one source file. */
-static int add_whole_data(struct placer *p, uint32_t file_index,
-                          uint64_t source, uint64_t first_unit, uint64_t count,
-                          struct ds_error *err)
+static int add_whole_data(struct placer *p, const struct ds_extent *extent,
+                          uint64_t guest, uint64_t count, struct ds_error *err)
 {
     uint64_t unit = p->layout->unit_bytes, head = p->layout->head_bytes;
+    uint64_t source = source_at(extent, guest, 0);
     uint64_t under_head = 0;
     int result = 0;
 
-    if (file_index != p->base_index || source % p->layout->align_bytes != 0)
-        return relocate(p, file_index, source, first_unit, count, err);
+    if (extent->kind != DS_EXTENT_DATA || extent->file_index != p->base_index ||
+        source % p->layout->align_bytes != 0)
+        return relocate(p, extent, guest, count, err);
     /* What lies under the target's fixed records has to move. */
     if (source < head)
         under_head = ds_min_u64(count, ds_div_up(head - source, unit));
     if (under_head > 0)
-        result = relocate(p, file_index, source, first_unit, under_head, err);
+        result = relocate(p, extent, guest, under_head, err);
     if (result != 0 || under_head == count)
         return result;
-    return keep(p, source + under_head * unit, first_unit + under_head,
+    return keep(p, source + under_head * unit, guest / unit + under_head,
                 count - under_head, err);
 }
 
@@ -183,43 +226,34 @@ static int add_part(struct placer *p, const struct ds_extent *extent,
 {
     uint64_t unit = guest / p->layout->unit_bytes;
     uint64_t within = guest % p->layout->unit_bytes;
-    bool data = extent->kind == DS_EXTENT_DATA;
-    uint64_t source =
-        extent->file_offset_bytes + (guest - extent->guest_offset_bytes);
     int result = 0;
 
-    if (!data && !p->layout->every_unit)
+    if (!holds_data(extent) && !p->layout->every_unit)
         return 0;
     if (!p->has_partial || p->partial_unit != unit) {
-        uint64_t begin =
-            data && source >= within ? source - within : DS_OFFSET_NONE;
-
-        p->partial_offset_bytes = allocate(p, 1, extent->file_index, begin);
+        p->partial_offset_bytes = allocate(p, 1, extent->file_index,
+                                           source_at(extent, guest, within));
         p->partial_unit = unit;
         p->has_partial = true;
         result = push_units(p, unit, 1, p->partial_offset_bytes, err);
     }
-    if (result == 0 && data)
-        result = push_transfer(p, extent->file_index, source,
-                               p->partial_offset_bytes + within, length, err);
+    if (result == 0 && holds_data(extent))
+        result = push_data(p, extent, guest, length,
+                           p->partial_offset_bytes + within, err);
     return result;
 }
 
 static int add_whole(struct placer *p, const struct ds_extent *extent,
                      uint64_t guest, uint64_t count, struct ds_error *err)
 {
-    uint64_t first_unit = guest / p->layout->unit_bytes;
     uint64_t offset;
 
-    if (extent->kind == DS_EXTENT_DATA)
-        return add_whole_data(p, extent->file_index,
-                              extent->file_offset_bytes +
-                                  (guest - extent->guest_offset_bytes),
-                              first_unit, count, err);
+    if (holds_data(extent))
+        return add_whole_data(p, extent, guest, count, err);
     if (!p->layout->every_unit)
         return 0;
     offset = allocate(p, count, 0, DS_OFFSET_NONE);
-    return push_units(p, first_unit, count, offset, err);
+    return push_units(p, guest / p->layout->unit_bytes, count, offset, err);
 }
 
 static int add_to_units(struct placer *p, const struct ds_extent *extent,
@@ -250,16 +284,16 @@ static int add_identity(struct placer *p, const struct ds_extent *extent,
 {
     uint64_t guest = extent->guest_offset_bytes;
     uint64_t length = extent->length_bytes;
-    bool data = extent->kind == DS_EXTENT_DATA;
+    bool data = holds_data(extent);
 
     if (extent->file_index == DS_FILE_NONE)
         return 0;
-    if (extent->file_index == p->base_index &&
+    if (extent->kind != DS_EXTENT_ENCODED &&
+        extent->file_index == p->base_index &&
         extent->file_offset_bytes == guest)
         return p->sink->kept(p->user, guest, length, data ? length : 0, err);
     if (data)
-        return push_transfer(p, extent->file_index, extent->file_offset_bytes,
-                             guest, length, err);
+        return push_data(p, extent, guest, length, guest, err);
     push_hole(p, extent);
     return 0;
 }
@@ -267,9 +301,6 @@ static int add_identity(struct placer *p, const struct ds_extent *extent,
 int placer_add(struct placer *placer, const struct ds_extent *extent,
                struct ds_error *err)
 {
-    if (extent->kind == DS_EXTENT_ENCODED)
-        return ds_fail(err, DS_ERR_UNSUPPORTED,
-                       "plan: encoded data is not supported yet");
     if (placer->layout->unit_bytes == 0)
         return add_identity(placer, extent, err);
     return add_to_units(placer, extent, err);

@@ -32,7 +32,9 @@ struct transfer {
     uint64_t source_offset_bytes;
     uint64_t target_offset_bytes;
     uint64_t length_bytes;
-    uint64_t data_bytes; /* without the holes it passes over */
+    uint64_t data_bytes;             /* without the holes it passes over */
+    const struct ds_extent *encoded; /* not NULL: to be decoded, and the source
+                                        offset counts from its beginning */
 };
 
 struct placer_sink {

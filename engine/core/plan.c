@@ -150,9 +150,10 @@ static int require_clone(const struct ds_plan *plan, struct ds_error *err)
     const struct survey_side *side = plan->strategy == DS_STRATEGY_GRAFT
                                          ? &plan->survey.graft
                                          : &plan->survey.range;
+    uint64_t moved = totals_copied(&side->totals) + side->totals.decoded_bytes;
     unsigned most = DS_COPY_NONE;
 
-    if (totals_copied(&side->totals) == 0)
+    if (moved == 0)
         return 0;
     for (unsigned i = 0; i < DS_COPY_REASON_COUNT; i++)
         if (side->totals.copied_bytes[i] > side->totals.copied_bytes[most])
@@ -160,8 +161,10 @@ static int require_clone(const struct ds_plan *plan, struct ds_error *err)
     return ds_fail(err, DS_ERR_REFUSED,
                    "plan: cloning is required, but %" PRIu64
                    " bytes would have to be copied (%s)",
-                   totals_copied(&side->totals),
-                   ds_copy_reason_name((enum ds_copy_reason)most));
+                   moved,
+                   most == DS_COPY_NONE
+                       ? "encoded"
+                       : ds_copy_reason_name((enum ds_copy_reason)most));
 }
 
 static int open_target(struct ds_plan *plan, const struct ds_target_spec *spec,

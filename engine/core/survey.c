@@ -6,6 +6,7 @@
 #include "arith.h"
 #include "claims.h"
 #include "fail.h"
+#include "overlap.h"
 
 /*
  * What operations cost, in ns: measured on XFS and btrfs, to choose between
@@ -267,7 +268,7 @@ int survey_run(const struct survey_request *request, struct survey *out,
         result = side_finish(&walk.graft, err);
     if (result != 0)
         return result;
-    result = survey_overlaps(request->disk, err);
+    result = overlap_check(request->disk, err);
     if (result != 0)
         return result;
     if (worth_pricing(request, out))

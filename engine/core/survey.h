@@ -64,8 +64,4 @@ int survey_base(const struct survey_request *request,
                 const struct survey *survey, base_range_fn *fn, void *user,
                 struct ds_error *err);
 
-/** CORRUPT when data of any file overlaps other data of the same layer or
- * its format's own records. */
-int survey_overlaps(struct ds_disk *disk, struct ds_error *err);
-
 #endif

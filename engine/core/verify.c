@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "verify.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-#include <xxhash.h>
-
 #include "arith.h"
+#include "codec.h"
+#include "compare.h"
 #include "fail.h"
 
-#define CHUNK_BYTES ((size_t)1 << 20)
 #define PROGRESS_BYTES (UINT64_C(16) << 20)
 
 struct side {
@@ -18,13 +16,13 @@ struct side {
     struct ds_map *map;
     struct ds_physical_window physical;
     struct ds_extent extent; /* what is left of the current one */
-    uint8_t *buffer;
     struct ds_storage_id storage[DS_DISK_FILE_COUNT_MAX];
 };
 
 struct comparison {
     struct side left;
     struct side right;
+    struct compare *compare;
     const struct verify_options *options;
     struct ds_verify_report *report;
     uint64_t reported_bytes; /* at the last progress call */
@@ -39,9 +37,6 @@ static int side_start(struct side *side, struct ds_disk *disk,
     int result = ds_map_open(disk, &side->map, err);
 
     side->disk = disk;
-    side->buffer = malloc(CHUNK_BYTES);
-    if (side->buffer == NULL)
-        return ds_fail_memory(err);
     for (uint32_t i = 0; i < disk->file_count && result == 0; i++) {
         struct ds_file *file = disk->files[i];
 
@@ -54,7 +49,6 @@ static void side_end(struct side *side)
 {
     ds_map_close(side->map);
     ds_physical_window_free(&side->physical);
-    free(side->buffer);
 }
 
 static int side_refill(struct side *side, struct ds_error *err)
@@ -64,17 +58,7 @@ static int side_refill(struct side *side, struct ds_error *err)
     if (side->extent.length_bytes > 0)
         return 0;
     result = ds_map_next(side->map, &side->extent, err);
-    if (result > 0 && side->extent.kind == DS_EXTENT_ENCODED)
-        return ds_fail(err, DS_ERR_UNSUPPORTED,
-                       "verify: encoded data is not supported yet");
     return result < 0 ? result : 0;
-}
-
-static void side_advance(struct side *side, uint64_t length)
-{
-    side->extent.guest_offset_bytes += length;
-    side->extent.file_offset_bytes += length;
-    side->extent.length_bytes -= length;
 }
 
 /* The ground at the current position, valid for *length, which may shrink. */
@@ -87,10 +71,12 @@ static int side_ground(struct side *side, uint64_t *length, enum ground *ground,
     int result;
 
     *ground = GROUND_ZERO;
-    if (side->extent.kind != DS_EXTENT_DATA)
+    if (side->extent.file_index == DS_FILE_NONE ||
+        side->extent.kind == DS_EXTENT_ZERO)
         return 0;
     *ground = GROUND_UNKNOWN;
-    if (!side->storage[side->extent.file_index].known)
+    if (side->extent.kind == DS_EXTENT_ENCODED ||
+        !side->storage[side->extent.file_index].known)
         return 0;
     file = side->disk->files[side->extent.file_index];
     result = ds_physical_at(
@@ -122,46 +108,12 @@ static bool same_storage(const struct comparison *c)
            memcmp(left->bytes, right->bytes, sizeof(left->bytes)) == 0;
 }
 
-static int side_read(struct side *side, size_t length, struct ds_error *err)
-{
-    const struct ds_extent *extent = &side->extent;
-
-    if (extent->kind != DS_EXTENT_DATA) {
-        memset(side->buffer, 0, length);
-        return 0;
-    }
-    return ds_file_read(side->disk->files[extent->file_index],
-                        extent->file_offset_bytes, side->buffer, length, err);
-}
-
-/* Read one chunk of both and compare by digest. */
-static int compare_chunk(struct comparison *c, uint64_t *length,
-                         struct ds_error *err)
-{
-    size_t chunk = (size_t)ds_min_u64(*length, CHUNK_BYTES);
-    const uint8_t *left = c->left.buffer, *right = c->right.buffer;
-    size_t same = 0;
-    int result = side_read(&c->left, chunk, err);
-
-    if (result == 0)
-        result = side_read(&c->right, chunk, err);
-    if (result != 0)
-        return result;
-    *length = chunk;
-    c->report->hashed_bytes += chunk;
-    if (XXH128_isEqual(XXH3_128bits(left, chunk), XXH3_128bits(right, chunk)))
-        return 0;
-    while (same < chunk && left[same] == right[same])
-        same++;
-    c->report->identical = false;
-    c->report->difference_offset_bytes =
-        c->left.extent.guest_offset_bytes + same;
-    return 0;
-}
-
 static const char *why_not(const struct comparison *c, enum ground left,
                            enum ground right)
 {
+    if (c->left.extent.kind == DS_EXTENT_ENCODED ||
+        c->right.extent.kind == DS_EXTENT_ENCODED)
+        return "one side is compressed or encrypted";
     if (left == GROUND_ZERO || right == GROUND_ZERO)
         return "zeros on one side only";
     if (left == GROUND_UNKNOWN || right == GROUND_UNKNOWN)
@@ -171,7 +123,8 @@ static const char *why_not(const struct comparison *c, enum ground left,
     return "the blocks are not shared";
 }
 
-/* Compare the next range, as long as one answer serves; *length is set. */
+/* Compare the next range, as long as one answer serves; *length is set. 1:
+ * the disks are known to differ. */
 static int compare_range(struct comparison *c, uint64_t *length,
                          struct ds_error *err)
 {
@@ -197,7 +150,10 @@ static int compare_range(struct comparison *c, uint64_t *length,
     }
     if (c->report->not_proven == NULL)
         c->report->not_proven = why_not(c, left, right);
-    return compare_chunk(c, length, err);
+    *length = ds_min_u64(*length, READ_CHUNK_BYTES);
+    c->report->hashed_bytes += *length;
+    return compare_add(c->compare, &c->left.extent, &c->right.extent,
+                       (size_t)*length, err);
 }
 
 static int report_progress(struct comparison *c, uint64_t total,
@@ -217,13 +173,12 @@ static int report_progress(struct comparison *c, uint64_t total,
     return 0;
 }
 
-static int compare_all(struct comparison *c, uint64_t size,
-                       struct ds_error *err)
+static int walk(struct comparison *c, uint64_t size, struct ds_error *err)
 {
-    uint64_t position = 0, length;
+    uint64_t position = 0, length = 0;
     int result = 0;
 
-    while (result == 0 && position < size && c->report->identical) {
+    while (result == 0 && position < size) {
         result = side_refill(&c->left, err);
         if (result == 0)
             result = side_refill(&c->right, err);
@@ -231,11 +186,29 @@ static int compare_all(struct comparison *c, uint64_t size,
             result = compare_range(c, &length, err);
         if (result != 0)
             break;
-        side_advance(&c->left, length);
-        side_advance(&c->right, length);
+        extent_advance(&c->left.extent, length);
+        extent_advance(&c->right.extent, length);
         position += length;
         result = report_progress(c, size, err);
     }
+    return result < 0 ? result : 0;
+}
+
+static int compare_all(struct comparison *c, uint64_t size,
+                       struct ds_error *err)
+{
+    struct ds_verify_report *report = c->report;
+    int result = compare_open(c->left.disk->files, c->right.disk->files,
+                              &c->compare, err);
+
+    if (result == 0)
+        result = walk(c, size, err);
+    if (result == 0)
+        result =
+            compare_finish(c->compare, &report->difference_offset_bytes, err);
+    compare_close(c->compare);
+    report->identical =
+        result == 0 && report->difference_offset_bytes == DS_OFFSET_NONE;
     return result;
 }
 

@@ -56,8 +56,9 @@ struct ds_op {
     uint64_t length_bytes;
     uint64_t data_bytes; /* of these, how many hold the guest's data: a clone
                             may span holes, a whole file holds tables too */
-    const void *data;    /* WRITE: length_bytes bytes, valid in the callback */
-    int status;          /* filled by the store: 0 or a negated errno */
+    struct ds_encoding encoding; /* DECODE: as the source's extent has it */
+    const void *data; /* WRITE: length_bytes bytes, valid in the callback */
+    int status;       /* filled by the store: 0 or a negated errno */
 };
 
 enum ds_strategy { DS_STRATEGY_AUTO, DS_STRATEGY_RANGE, DS_STRATEGY_GRAFT };

@@ -30,6 +30,31 @@ enum ds_extent_kind {
 
 #define DS_FILE_NONE UINT32_MAX
 
+/** How the bytes of an ENCODED extent are to be decoded. */
+enum ds_codec {
+    DS_CODEC_NONE,
+    DS_CODEC_DEFLATE, /* RFC 1951, no wrapper (qcow2) */
+    DS_CODEC_ZLIB,    /* RFC 1950 (VMDK streams) */
+    DS_CODEC_ZSTD,    /* RFC 8878, one frame */
+    DS_CODEC_AES_XTS, /* sectors of 512 bytes, numbered from `sector` on */
+    DS_CODEC_AES_CBC
+};
+
+/**
+ * An ENCODED extent lies in a unit that is decoded as a whole: stored_bytes at
+ * file:file_offset become unit_bytes, and the extent's bytes are those from
+ * skip_bytes on. Ciphers decode sector by sector: there the extent stands for
+ * itself, stored_bytes and unit_bytes equal its length and skip_bytes is 0.
+ */
+struct ds_encoding {
+    enum ds_codec codec;
+    uint64_t stored_bytes; /* at most; trailing bytes may not be ours */
+    uint64_t unit_bytes;
+    uint64_t skip_bytes;
+    uint64_t sector; /* ciphers: the number of the first sector */
+    const void *key; /* ciphers: belongs to the disk */
+};
+
 /** One piece of the guest's disk. Ranges are half-open; all is in bytes. */
 struct ds_extent {
     uint64_t guest_offset_bytes;
@@ -37,6 +62,7 @@ struct ds_extent {
     enum ds_extent_kind kind;
     uint32_t file_index; /* into ds_disk_file_path; DS_FILE_NONE if nowhere */
     uint64_t file_offset_bytes;
+    struct ds_encoding encoding; /* of ENCODED extents */
     uint32_t depth; /* the layer of the chain it lies in; 0: the named one */
 };
 
@@ -100,6 +126,50 @@ DS_PUBLIC int ds_disk_layer_facts(struct ds_disk *disk, uint32_t layer,
                                   ds_fact_fn *fact, void *user,
                                   struct ds_error *err);
 
+/** An internal snapshot of the named image. Strings live for the call. */
+struct ds_snapshot {
+    const char *id;
+    const char *name;
+    int64_t created_seconds; /* since 1970 */
+    uint64_t size_bytes;     /* the guest's disk then */
+};
+typedef int ds_snapshot_fn(void *user, const struct ds_snapshot *snapshot,
+                           struct ds_error *err);
+DS_PUBLIC int ds_disk_snapshots(struct ds_disk *disk, ds_snapshot_fn *snapshot,
+                                void *user, struct ds_error *err);
+
+/** Let the guest's disk end at `size_bytes`, a multiple of 512 and not less
+ * than it is: what is added reads as zeros. Before any map or plan. */
+DS_PUBLIC int ds_disk_extend(struct ds_disk *disk, uint64_t size_bytes,
+                             struct ds_error *err);
+
+/** What is wrong with an image. */
+struct ds_problem {
+    bool is_leak;          /* room that nothing uses; else corruption */
+    uint32_t file_index;   /* into ds_disk_file_path */
+    uint64_t offset_bytes; /* in that file, or DS_OFFSET_NONE */
+    const char *message;   /* lives for the call */
+};
+/** Return non-zero to stop. */
+typedef int ds_problem_fn(void *user, const struct ds_problem *problem);
+struct ds_check_report {
+    uint64_t corruption_count;
+    uint64_t leak_count;
+    uint64_t data_bytes; /* by kind, as the map has them */
+    uint64_t zero_bytes;
+    uint64_t hole_bytes;
+    uint64_t encoded_bytes;
+};
+
+/**
+ * Walk every table of every layer and report all that is wrong; `problem`
+ * may be NULL. Compressed units are not decoded. Errors are for what makes
+ * going on impossible (SYSTEM, UNSUPPORTED); corruption is in the report.
+ */
+DS_PUBLIC int ds_disk_check(struct ds_disk *disk, ds_problem_fn *problem,
+                            void *user, struct ds_check_report *report,
+                            struct ds_error *err);
+
 /** Start a map at guest offset 0. The disk must outlive it. */
 DS_PUBLIC int ds_map_open(struct ds_disk *disk, struct ds_map **out,
                           struct ds_error *err);
@@ -115,6 +185,19 @@ DS_PUBLIC int ds_map_next(struct ds_map *map, struct ds_extent *out,
 
 /** Continue at `guest_offset_bytes`, which lies in [0, size]. */
 DS_PUBLIC void ds_map_seek(struct ds_map *map, uint64_t guest_offset_bytes);
+
+/**
+ * Read an extent's bytes from `skip_bytes` on, decoding what must be decoded;
+ * ZERO and HOLE give zeros. For single reads: conversions and comparisons
+ * have faster ways.
+ */
+DS_PUBLIC int ds_disk_read_extent(struct ds_disk *disk,
+                                  const struct ds_extent *extent,
+                                  uint64_t skip_bytes, void *buffer,
+                                  size_t length_bytes, struct ds_error *err);
+
+/** "deflate", "zstd" ... */
+DS_PUBLIC const char *ds_codec_name(enum ds_codec codec);
 
 /** "data", "zero", "hole", "encoded". */
 DS_PUBLIC const char *ds_extent_kind_name(enum ds_extent_kind kind);
