@@ -263,8 +263,11 @@ struct ds_format_ops {
                         struct ds_emitter *emitter, struct ds_error *err);
     /** Only when layout.encode is set, instead of target_place: the stored
      * form of `unit`, in guest order. `stored` is the unit itself, unit_bytes
-     * long, when it did not become smaller. In a dry pass `stored` is NULL
-     * and stored_bytes an upper bound; the format then only keeps account. */
+     * long, when it did not become smaller; for ZLIB it is always a zlib
+     * stream. Refcounts are the format's own matter then (wants_used is
+     * false), and the plan's units are an upper bound. In a dry pass `stored`
+     * is NULL and stored_bytes an upper bound; the format then only keeps
+     * account. */
     int (*target_encoded)(struct ds_target *target, uint64_t unit,
                           const void *stored, uint64_t stored_bytes,
                           struct ds_emitter *emitter, struct ds_error *err);

@@ -29,6 +29,7 @@ static void account(struct ds_totals *totals, const struct ds_op *op)
         totals->shared_bytes += op->data_bytes;
         break;
     case DS_OP_COPY:
+    case DS_OP_ENCODE:
         totals->copied_bytes[op->reason] += op->data_bytes;
         break;
     case DS_OP_DECODE:
@@ -237,6 +238,9 @@ int emit_transfer(struct emit *emit, const struct transfer *transfer,
     uint64_t head, tail;
     int result;
 
+    if (emit->encodes)
+        return emit_piece(emit, transfer, 0, length, DS_OP_COPY,
+                          DS_COPY_COMPRESSED, err);
     if (transfer->encoded != NULL)
         return emit_decode(emit, transfer, err);
     if (!domain->range)

@@ -24,6 +24,7 @@ struct emit {
     uint32_t data_file_index;
     bool has_base;
     bool identity;
+    bool encodes; /* counting for a compressed target */
     struct ds_totals totals;
     ds_op_fn *receive; /* NULL: count only */
     void *user;

@@ -166,7 +166,11 @@ int execute_run(struct execution *execution, struct ds_error *err)
 {
     struct ds_plan *plan = execution->plan;
     const struct ds_totals *refused = &execution->refused;
-    int result = plan_emit(plan, execute_batch, execution, err);
+    int result;
+
+    plan->executing = true;
+    result = plan_emit(plan, execute_batch, execution, err);
+    plan->executing = false;
 
     plan->totals.shared_bytes -= refused->shared_bytes;
     plan->totals.op_count[DS_OP_CLONE] -= refused->op_count[DS_OP_CLONE];

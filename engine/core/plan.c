@@ -72,6 +72,8 @@ static void decide(struct ds_plan *plan, enum ds_strategy strategy,
 
 static const char *why_no_graft(const struct ds_plan *plan)
 {
+    if (plan->target->layout.encode != DS_CODEC_NONE)
+        return "the target's units are compressed";
     if (!plan->target->layout.graftable)
         return "the target's pointers cannot name the source's places";
     if (!plan->survey.graft.possible)

@@ -35,7 +35,8 @@ struct ds_plan {
     struct ds_seal seal;
     struct ds_totals totals;
     char *paths[DS_TARGET_FILE_COUNT_MAX];
-    bool replaces; /* the named file exists, and force allows it */
+    bool executing; /* the operations are for a store, not for a reader */
+    bool replaces;  /* the named file exists, and force allows it */
     char notes[PLAN_NOTE_COUNT_MAX][PLAN_NOTE_BYTES];
     unsigned note_count;
 };

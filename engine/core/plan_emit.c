@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The second pass: the plan as a stream of operations. */
 #include "arith.h"
+#include "encode.h"
 #include "plan.h"
 
 struct pass {
@@ -162,6 +163,9 @@ static int finish(struct pass *pass, struct ds_error *err)
     if (result == 0)
         result =
             plan->format->target_finish(plan->target, &pass->emit.emitter, err);
+    if (result == 0 && plan->target->layout.encode != DS_CODEC_NONE)
+        plan->seal.file_size_bytes[plan->target->layout.data_file_index] =
+            plan->format->target_encoded_size(plan->target);
     if (result == 0)
         result = emit_barrier(&pass->emit, err);
     for (uint32_t i = 0; i < plan->target->layout.file_count && result == 0;
@@ -199,7 +203,9 @@ int plan_emit(struct ds_plan *plan, ds_op_fn *receive, void *user,
     if (result == 0 && plan->base_index != DS_FILE_NONE)
         result = emit_base(&pass, err);
     if (result == 0)
-        result = walk_map(&pass, err);
+        result = layout->encode != DS_CODEC_NONE
+                     ? encode_units(plan, &pass.emit, !plan->executing, err)
+                     : walk_map(&pass, err);
     if (result == 0)
         result = walk_used(&pass, err);
     if (result == 0)

@@ -99,6 +99,7 @@ static int side_start(struct side *side, const struct survey_request *request,
     side->emit.data_file_index = layout->data_file_index;
     side->emit.has_base = base_index != DS_FILE_NONE;
     side->emit.identity = layout->unit_bytes == 0;
+    side->emit.encodes = layout->encode != DS_CODEC_NONE;
     side->placer.layout = layout;
     side->placer.domains = request->domains;
     side->placer.base_index = base_index;

@@ -144,6 +144,7 @@ static int run_single(const struct ds_run *run, const struct ds_op *op)
         return run_truncate(fd, op);
     case DS_OP_COPY:
     case DS_OP_BARRIER:
+    case DS_OP_ENCODE:
     case DS_OP_DECODE: /* the executor's: it comes here as WRITE */
         break;
     }
