@@ -92,26 +92,3 @@ int ds_fail_memory(struct ds_error *err)
 {
     return ds_fail_errno(err, ENOMEM, NULL, "no memory");
 }
-
-const char *ds_error_class_name(enum ds_error_class error_class)
-{
-    switch (error_class) {
-    case DS_OK:
-        return "ok";
-    case DS_ERR_SYSTEM:
-        return "system";
-    case DS_ERR_CORRUPT:
-        return "corrupt";
-    case DS_ERR_UNSUPPORTED:
-        return "unsupported";
-    case DS_ERR_LIMIT:
-        return "limit";
-    case DS_ERR_REFUSED:
-        return "refused";
-    case DS_ERR_ARG:
-        return "argument";
-    case DS_ERR_CANCELLED:
-        return "cancelled";
-    }
-    return "unknown";
-}

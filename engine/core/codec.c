@@ -27,25 +27,6 @@ struct decoder {
 /* A unit that does not shrink may be stored a little larger than it is. */
 #define STORED_BYTES_MAX ((size_t)DS_ENCODED_UNIT_BYTES_MAX * 2)
 
-const char *ds_codec_name(enum ds_codec codec)
-{
-    switch (codec) {
-    case DS_CODEC_NONE:
-        return "none";
-    case DS_CODEC_DEFLATE:
-        return "deflate";
-    case DS_CODEC_ZLIB:
-        return "zlib";
-    case DS_CODEC_ZSTD:
-        return "zstd";
-    case DS_CODEC_AES_XTS:
-        return "aes-xts";
-    case DS_CODEC_AES_CBC:
-        return "aes-cbc";
-    }
-    return "unknown";
-}
-
 bool codec_is_cipher(enum ds_codec codec)
 {
     return codec == DS_CODEC_AES_XTS || codec == DS_CODEC_AES_CBC;

@@ -292,28 +292,43 @@ uint64_t ds_disk_layer_size_bytes(const struct ds_disk *disk, uint32_t layer)
                                      : 0;
 }
 
-int ds_disk_layer_facts(struct ds_disk *disk, uint32_t layer, ds_fact_fn *fact,
-                        void *user, struct ds_error *err)
+static int layer_image(struct ds_disk *disk, uint32_t layer,
+                       struct ds_image **out, struct ds_error *err)
 {
-    struct ds_image *image;
-
     if (layer >= disk->layer_count)
         return ds_fail(err, DS_ERR_ARG, "layer %u, have %u", layer,
                        disk->layer_count);
-    image = disk->layers[layer].image;
-    if (image->format->facts != NULL)
-        image->format->facts(image, fact, user);
+    *out = disk->layers[layer].image;
     return 0;
+}
+
+int ds_disk_layer_facts(struct ds_disk *disk, uint32_t layer, ds_fact_fn *fact,
+                        void *user, struct ds_error *err)
+{
+    struct ds_image *image = NULL;
+    int result = layer_image(disk, layer, &image, err);
+
+    if (result == 0 && image->format->facts != NULL)
+        image->format->facts(image, fact, user);
+    return result;
 }
 
 int ds_disk_snapshots(struct ds_disk *disk, ds_snapshot_fn *snapshot,
                       void *user, struct ds_error *err)
 {
-    struct ds_image *image = disk->layers[0].image;
+    return ds_disk_layer_snapshots(disk, 0, snapshot, user, err);
+}
 
-    return image->format->snapshots != NULL
-               ? image->format->snapshots(image, snapshot, user, err)
-               : 0;
+int ds_disk_layer_snapshots(struct ds_disk *disk, uint32_t layer,
+                            ds_snapshot_fn *snapshot, void *user,
+                            struct ds_error *err)
+{
+    struct ds_image *image = NULL;
+    int result = layer_image(disk, layer, &image, err);
+
+    if (result == 0 && image->format->snapshots != NULL)
+        result = image->format->snapshots(image, snapshot, user, err);
+    return result;
 }
 
 int ds_disk_extend(struct ds_disk *disk, uint64_t size_bytes,

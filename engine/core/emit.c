@@ -34,6 +34,8 @@ static void account(struct ds_totals *totals, const struct ds_op *op)
         break;
     case DS_OP_DECODE:
         totals->decoded_bytes += op->data_bytes;
+        if (op->reason == DS_COPY_ENCRYPTED)
+            totals->decrypted_bytes += op->data_bytes;
         break;
     case DS_OP_WRITE:
         totals->metadata_bytes += op->length_bytes;

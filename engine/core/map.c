@@ -176,18 +176,3 @@ int ds_map_next(struct ds_map *map, struct ds_extent *out, struct ds_error *err)
     }
     return 1;
 }
-
-const char *ds_extent_kind_name(enum ds_extent_kind kind)
-{
-    switch (kind) {
-    case DS_EXTENT_DATA:
-        return "data";
-    case DS_EXTENT_ZERO:
-        return "zero";
-    case DS_EXTENT_HOLE:
-        return "hole";
-    case DS_EXTENT_ENCODED:
-        return "encoded";
-    }
-    return "unknown";
-}

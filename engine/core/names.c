@@ -1,54 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The words of enums, and the names of a target's files. */
+/* The names of a target's files. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
 #include "plan.h"
-
-const char *ds_op_kind_name(enum ds_op_kind kind)
-{
-    static const char *const names[DS_OP_KIND_COUNT] = {
-        [DS_OP_CLONE] = "clone",   [DS_OP_CLONE_FILE] = "clone_file",
-        [DS_OP_COPY] = "copy",     [DS_OP_DECODE] = "decode",
-        [DS_OP_WRITE] = "write",   [DS_OP_ZERO] = "zero",
-        [DS_OP_PUNCH] = "punch",   [DS_OP_TRUNCATE] = "truncate",
-        [DS_OP_ENCODE] = "encode", [DS_OP_BARRIER] = "barrier",
-    };
-
-    return (unsigned)kind < DS_OP_KIND_COUNT ? names[kind] : "unknown";
-}
-
-const char *ds_copy_reason_name(enum ds_copy_reason reason)
-{
-    static const char *const names[DS_COPY_REASON_COUNT] = {
-        [DS_COPY_NONE] = "none",
-        [DS_COPY_MISALIGNED] = "misaligned",
-        [DS_COPY_PARTIAL_BLOCK] = "partial block",
-        [DS_COPY_OTHER_FILESYSTEM] = "other filesystem",
-        [DS_COPY_NO_REFLINK] = "no reflink",
-        [DS_COPY_NOCOW_MISMATCH] = "nocow mismatch",
-        [DS_COPY_CLONE_REFUSED] = "clone refused",
-        [DS_COPY_COMPRESSED] = "compressed",
-        [DS_COPY_ENCRYPTED] = "encrypted",
-    };
-
-    return (unsigned)reason < DS_COPY_REASON_COUNT ? names[reason] : "unknown";
-}
-
-const char *ds_strategy_name(enum ds_strategy strategy)
-{
-    switch (strategy) {
-    case DS_STRATEGY_AUTO:
-        return "auto";
-    case DS_STRATEGY_RANGE:
-        return "range";
-    case DS_STRATEGY_GRAFT:
-        return "graft";
-    }
-    return "unknown";
-}
 
 /* PATH without its extension, then -N for N > 0, then the suffix. */
 static char *suffixed(const char *path, unsigned number, const char *suffix)

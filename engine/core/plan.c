@@ -12,27 +12,6 @@
 #include "fail.h"
 #include "registry.h"
 
-uint64_t totals_copied(const struct ds_totals *totals)
-{
-    uint64_t copied = 0;
-
-    for (unsigned i = 0; i < DS_COPY_REASON_COUNT; i++)
-        copied += totals->copied_bytes[i];
-    return copied;
-}
-
-void plan_note(struct ds_plan *plan, const char *format, ...)
-{
-    va_list args;
-
-    if (plan->note_count == PLAN_NOTE_COUNT_MAX)
-        return;
-    va_start(args, format);
-    (void)vsnprintf(plan->notes[plan->note_count++], PLAN_NOTE_BYTES, format,
-                    args);
-    va_end(args);
-}
-
 /* -- deciding ---------------------------------------------------------------*/
 
 static int find_domains(struct ds_plan *plan, const char *path,

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a plan has to say about itself. */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "plan.h"
+
+uint64_t totals_copied(const struct ds_totals *totals)
+{
+    uint64_t copied = 0;
+
+    for (unsigned i = 0; i < DS_COPY_REASON_COUNT; i++)
+        copied += totals->copied_bytes[i];
+    return copied;
+}
+
+void plan_note(struct ds_plan *plan, const char *format, ...)
+{
+    va_list args;
+
+    if (plan->note_count == PLAN_NOTE_COUNT_MAX)
+        return;
+    va_start(args, format);
+    (void)vsnprintf(plan->notes[plan->note_count++], PLAN_NOTE_BYTES, format,
+                    args);
+    va_end(args);
+}
