@@ -69,6 +69,8 @@ struct ds_open_context {
     const char *snapshot;        /* an internal snapshot's name or id, or NULL:
                                     the present state */
     const char *key_file;        /* holds the passphrase, or NULL */
+    const char *member;          /* which disk of a container, or NULL: the
+                                    only one. See ds_format_ops.has_members */
 };
 
 /** What a child says of its parent. Strings live with the image. */
@@ -137,6 +139,7 @@ struct ds_target_layout {
     uint64_t gap_bytes;   /* the format's own bytes before each unit (VHD's
                              bitmap page), else 0; a multiple of 4096 */
     bool every_unit;      /* units of zeros take room too (VHDX fixed) */
+    bool ends_with_data;  /* identity: the data file's size is the guest's */
     bool graftable;       /* units may stay where the source has them */
     bool wants_used;      /* target_used is to be called (refcounts) */
     enum ds_codec encode; /* units are compressed: target_encoded gets them
@@ -202,6 +205,9 @@ struct ds_format_ops {
     const char *name;              /* "qcow2" */
     const char *summary;           /* one line for help */
     const char *const *extensions; /* ".qcow2" ..., NULL at the end */
+
+    /** Containers of several disks: ds_open_context.member chooses one. */
+    bool has_members;
 
     /** Whether the file is of this format. Raw says no to everything. */
     bool (*probe)(const struct ds_probe *probe);

@@ -7,6 +7,9 @@
 struct base_walk {
     struct claims claims;
     bool identity;
+    uint64_t size_bytes;
+    uint64_t block_bytes;
+    uint64_t quiet_end_bytes; /* see edge_bytes */
 };
 
 static int base_units(void *user, const struct ds_unit_run *run,
@@ -76,15 +79,17 @@ static int base_fill(const struct survey_request *request, uint32_t base_index,
 }
 
 /* How much of a used range lies in blocks that a gap reaches into. Ranges
- * meet gaps at both ends, or the file's ends, or a window's, which are on
- * block borders. */
-static uint64_t edge_bytes(const struct base_range *range, uint64_t size,
+ * meet gaps at both ends, or the file's beginning, or a window's end, which
+ * is on a block's border, or the file's end: where the target goes on beyond
+ * that, the rest of the block is zeroed, which is like a gap; `quiet_end` is
+ * the end when it does not. */
+static uint64_t edge_bytes(const struct base_range *range, uint64_t quiet_end,
                            uint64_t block)
 {
     uint64_t begin = range->offset_bytes;
     uint64_t end = begin + range->length_bytes;
     uint64_t inner_begin = ds_align_up(begin, block);
-    uint64_t inner_end = end == size ? end : ds_align_down(end, block);
+    uint64_t inner_end = end == quiet_end ? end : ds_align_down(end, block);
 
     if (inner_begin >= inner_end)
         return inner_begin == begin && inner_end == end ? 0 : end - begin;
@@ -93,9 +98,8 @@ static uint64_t edge_bytes(const struct base_range *range, uint64_t size,
 
 /* Hand out a window's ranges. The last may go beyond the file's end: sizes
  * are rounded to granules. */
-static int base_report(const struct base_walk *walk, uint64_t size_bytes,
-                       uint64_t block_bytes, base_range_fn *fn, void *user,
-                       struct ds_error *err)
+static int base_report(const struct base_walk *walk, base_range_fn *fn,
+                       void *user, struct ds_error *err)
 {
     uint64_t cursor = walk->claims.window_begin_bytes;
     struct base_range range;
@@ -104,12 +108,14 @@ static int base_report(const struct base_walk *walk, uint64_t size_bytes,
     while (result == 0 &&
            claims_next_range(&walk->claims, &cursor, &range.offset_bytes,
                              &range.length_bytes, &range.used)) {
-        if (range.offset_bytes >= size_bytes)
+        if (range.offset_bytes >= walk->size_bytes)
             break;
-        range.length_bytes =
-            ds_min_u64(range.length_bytes, size_bytes - range.offset_bytes);
+        range.length_bytes = ds_min_u64(range.length_bytes,
+                                        walk->size_bytes - range.offset_bytes);
         range.edge_bytes =
-            range.used ? edge_bytes(&range, size_bytes, block_bytes) : 0;
+            range.used
+                ? edge_bytes(&range, walk->quiet_end_bytes, walk->block_bytes)
+                : 0;
         result = fn(user, &range, err);
     }
     return result;
@@ -119,20 +125,24 @@ int survey_base(const struct survey_request *request,
                 const struct survey *survey, base_range_fn *fn, void *user,
                 struct ds_error *err)
 {
-    uint64_t size = request->disk->files[survey->base_index]->size_bytes;
-    uint64_t block = request->domains[survey->base_index].granularity_bytes;
+    const struct ds_target_layout *layout = &request->target->layout;
+    uint32_t base = survey->base_index;
     struct base_walk walk = {
-        .identity = request->target->layout.unit_bytes == 0,
+        .identity = layout->unit_bytes == 0,
+        .size_bytes = request->disk->files[base]->size_bytes,
+        .block_bytes = request->domains[base].granularity_bytes,
+        .quiet_end_bytes =
+            layout->ends_with_data ? request->disk->size_bytes : DS_OFFSET_NONE,
     };
-    int result =
-        claims_init(&walk.claims, size, survey->graft.granule_bytes, err);
+    int result = claims_init(&walk.claims, walk.size_bytes,
+                             survey->graft.granule_bytes, err);
 
     if (result != 0)
         return result;
     do {
         result = base_fill(request, survey->base_index, &walk, err);
         if (result == 0)
-            result = base_report(&walk, size, block, fn, user, err);
+            result = base_report(&walk, fn, user, err);
     } while (result == 0 && claims_next_window(&walk.claims));
     claims_free(&walk.claims);
     return result;

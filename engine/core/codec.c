@@ -87,7 +87,8 @@ void decoder_close(struct decoder *decoder)
 /* libdeflate and zstd stop where the stream ends; what follows it in the
  * last sector of a qcow2 cluster is not ours. */
 static bool inflate_unit(struct decoder *decoder, bool wrapped,
-                         size_t stored_bytes, size_t unit_bytes)
+                         size_t stored_bytes, size_t unit_bytes,
+                         size_t least_bytes)
 {
     size_t used, got = 0;
     enum libdeflate_result result;
@@ -100,11 +101,11 @@ static bool inflate_unit(struct decoder *decoder, bool wrapped,
         result = libdeflate_deflate_decompress_ex(
             decoder->inflater, decoder->stored, stored_bytes, decoder->unit,
             unit_bytes, &used, &got);
-    return result == LIBDEFLATE_SUCCESS && got == unit_bytes;
+    return result == LIBDEFLATE_SUCCESS && got >= least_bytes;
 }
 
 static bool unzstd_unit(struct decoder *decoder, size_t stored_bytes,
-                        size_t unit_bytes)
+                        size_t unit_bytes, size_t least_bytes)
 {
     ZSTD_inBuffer in = { decoder->stored, stored_bytes, 0 };
     ZSTD_outBuffer out = { decoder->unit, unit_bytes, 0 };
@@ -116,21 +117,26 @@ static bool unzstd_unit(struct decoder *decoder, size_t stored_bytes,
         if (ZSTD_isError(rest))
             return false;
     }
-    return out.pos == unit_bytes;
+    return out.pos >= least_bytes;
 }
 
 static bool decompress(struct decoder *decoder,
                        const struct ds_encoding *encoding, size_t stored_bytes)
 {
     size_t unit_bytes = (size_t)encoding->unit_bytes;
+    size_t least_bytes = encoding->unit_least_bytes != 0
+                             ? (size_t)encoding->unit_least_bytes
+                             : unit_bytes;
 
     switch (encoding->codec) {
     case DS_CODEC_DEFLATE:
-        return inflate_unit(decoder, false, stored_bytes, unit_bytes);
+        return inflate_unit(decoder, false, stored_bytes, unit_bytes,
+                            least_bytes);
     case DS_CODEC_ZLIB:
-        return inflate_unit(decoder, true, stored_bytes, unit_bytes);
+        return inflate_unit(decoder, true, stored_bytes, unit_bytes,
+                            least_bytes);
     case DS_CODEC_ZSTD:
-        return unzstd_unit(decoder, stored_bytes, unit_bytes);
+        return unzstd_unit(decoder, stored_bytes, unit_bytes, least_bytes);
     case DS_CODEC_NONE:
     case DS_CODEC_AES_XTS:
     case DS_CODEC_AES_CBC:

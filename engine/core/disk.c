@@ -164,6 +164,7 @@ static int add_parents(struct ds_disk *disk,
     int result = 0;
 
     plain.snapshot = NULL;
+    plain.member = NULL;
     while (more && result == 0)
         result = add_parent(disk, &plain, &more, err);
     return result;
@@ -188,11 +189,20 @@ int ds_disk_open_file(struct ds_file *file, const struct ds_format_ops *format,
         .no_refs = options->no_refs,
         .snapshot = options->snapshot,
         .key_file = options->key_file,
+        .member = options->member,
     };
     if (disk == NULL)
         result = ds_fail_memory(err);
     if (result == 0 && format == NULL)
         result = pick_format(file, options->format, &format, err);
+    if (result == 0 && options->member != NULL && !format->has_members)
+        result =
+            ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_ARG,
+                       "%s: is no container, expect no member", format->name);
+    if (result == 0 && options->snapshot != NULL && format->snapshots == NULL)
+        result = ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_ARG,
+                            "%s: has no internal snapshots, expect none",
+                            format->name);
     if (result != 0) {
         ds_file_close(file);
         free(disk);

@@ -20,6 +20,13 @@ int emit_flush(struct emit *emit, struct ds_error *err)
     return result;
 }
 
+void totals_unshare(struct ds_totals *totals, uint64_t bytes)
+{
+    bytes = ds_min_u64(bytes, totals->shared_bytes);
+    totals->shared_bytes -= bytes;
+    totals->unshared_bytes += bytes;
+}
+
 static void account(struct ds_totals *totals, const struct ds_op *op)
 {
     totals->op_count[op->kind]++;
@@ -196,17 +203,18 @@ static int emit_piece(struct emit *emit, const struct transfer *transfer,
 }
 
 /* The kernel shares an incomplete last block when the range ends at the
- * source's end of file and at or beyond the target's. Data is the last thing
- * in the file and comes in rising order, so for the source's tail that holds,
- * unless the target began as a clone whose size is already beyond it. */
+ * source's end of file and at or beyond the target's. It stays shared only if
+ * the target ends right there: growing the file zeroes the rest of the block,
+ * which copies it. A target that began as a clone may be too long already. */
 static bool tail_can_be_shared(const struct emit *emit,
                                const struct transfer *transfer)
 {
     const struct ds_file *source = emit->sources[transfer->file_index];
+    uint64_t length = transfer->length_bytes;
 
-    return transfer->source_offset_bytes + transfer->length_bytes ==
-               source->size_bytes &&
-           !(emit->has_base && emit->identity);
+    return transfer->source_offset_bytes + length == source->size_bytes &&
+           transfer->target_offset_bytes + length == emit->tail_end_bytes &&
+           !emit->has_base;
 }
 
 static int emit_decode(struct emit *emit, const struct transfer *transfer,

@@ -24,7 +24,9 @@ struct emit {
     uint32_t data_file_index;
     bool has_base;
     bool identity;
-    bool encodes; /* counting for a compressed target */
+    uint64_t tail_end_bytes; /* where the data file ends, if it ends with the
+                                guest's last byte; DS_OFFSET_NONE otherwise */
+    bool encodes;            /* counting for a compressed target */
     struct ds_totals totals;
     ds_op_fn *receive; /* NULL: count only */
     void *user;
@@ -44,6 +46,10 @@ int emit_barrier(struct emit *emit, struct ds_error *err);
  * rest, with the reason. */
 int emit_transfer(struct emit *emit, const struct transfer *transfer,
                   struct ds_error *err);
+
+/** Count bytes that a punch beside them takes out of sharing. The range may
+ * hold zeros as well, so no more than there is. */
+void totals_unshare(struct ds_totals *totals, uint64_t bytes);
 
 /** Hand on what is left. */
 int emit_flush(struct emit *emit, struct ds_error *err);

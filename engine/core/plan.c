@@ -60,7 +60,22 @@ static const char *why_no_graft(const struct ds_plan *plan)
     return "so few operations that a graft was not priced";
 }
 
-static int choose(struct ds_plan *plan, enum ds_strategy asked,
+/* A strategy that copies is worth it only where the other is far dearer. */
+#define COPY_PENALTY 4u
+
+static bool graft_is_better(const struct survey_side *graft,
+                            const struct survey_side *range, bool must_share)
+{
+    uint64_t graft_copied = totals_copied(&graft->totals);
+    uint64_t range_copied = totals_copied(&range->totals);
+
+    if (must_share && (graft_copied == 0) != (range_copied == 0))
+        return graft_copied == 0;
+    return graft->cost_ns * (graft_copied > range_copied ? COPY_PENALTY : 1) <
+           range->cost_ns * (range_copied > graft_copied ? COPY_PENALTY : 1);
+}
+
+static int choose(struct ds_plan *plan, enum ds_strategy asked, bool must_share,
                   struct ds_error *err)
 {
     const struct survey_side *range = &plan->survey.range;
@@ -79,7 +94,7 @@ static int choose(struct ds_plan *plan, enum ds_strategy asked,
         decide(plan, asked, "asked for");
     else if (!graft->priced)
         decide(plan, DS_STRATEGY_RANGE, "%s", why_no_graft(plan));
-    else if (graft->cost_ns < range->cost_ns)
+    else if (graft_is_better(graft, range, must_share))
         decide(plan, DS_STRATEGY_GRAFT,
                "%" PRIu64 " data operations, about %.1f ms; by range %" PRIu64
                ", about %.1f ms",
@@ -180,6 +195,20 @@ static int guard_sources(const struct ds_plan *plan, struct ds_error *err)
     return result;
 }
 
+/* Only a raw file's size need not be whole sectors. */
+static void note_padding(struct ds_plan *plan)
+{
+    const struct ds_file *file = plan->disk->files[0];
+    uint64_t rest = file->size_bytes % DS_SECTOR_BYTES;
+
+    if (rest != 0 && plan->disk->layers[0].image->size_bytes ==
+                         file->size_bytes + DS_SECTOR_BYTES - rest)
+        plan_note(plan,
+                  "the source's size is not a multiple of 512: %" PRIu64
+                  " bytes of zeros are added",
+                  DS_SECTOR_BYTES - rest);
+}
+
 static void note_misaligned_units(struct ds_plan *plan)
 {
     const struct survey_side *graft = &plan->survey.graft;
@@ -218,13 +247,16 @@ static int prepare(struct ds_plan *plan, const struct ds_target_spec *spec,
     };
     result = survey_run(&plan->request, &plan->survey, err);
     if (result == 0)
-        result = choose(plan, asked, err);
+        result =
+            choose(plan, asked, options != NULL && options->require_clone, err);
     if (result == 0 && options != NULL && options->require_clone)
         result = require_clone(plan, err);
     if (result == 0)
         result = seal(plan, err);
-    if (result == 0)
+    if (result == 0) {
+        note_padding(plan);
         note_misaligned_units(plan);
+    }
     return result;
 }
 

@@ -129,8 +129,7 @@ static int take_base_range(void *user, const struct base_range *range,
     uint64_t end = plan->seal.file_size_bytes[op.target_index];
 
     if (range->used) {
-        pass->emit.totals.shared_bytes -= range->edge_bytes;
-        pass->emit.totals.unshared_bytes += range->edge_bytes;
+        totals_unshare(&pass->emit.totals, range->edge_bytes);
         return report_used(pass, range->offset_bytes, range->length_bytes, err);
     }
     if (range->offset_bytes >= end)
@@ -186,6 +185,8 @@ int plan_emit(struct ds_plan *plan, ds_op_fn *receive, void *user,
             .data_file_index = layout->data_file_index,
             .has_base = plan->base_index != DS_FILE_NONE,
             .identity = layout->unit_bytes == 0,
+            .tail_end_bytes = layout->ends_with_data ? plan->disk->size_bytes
+                                                     : DS_OFFSET_NONE,
             .receive = receive,
             .user = user,
         },

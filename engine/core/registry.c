@@ -11,12 +11,14 @@ extern const struct ds_format_ops vmdk_format_ops;
 extern const struct ds_format_ops vhd_format_ops;
 extern const struct ds_format_ops vhdx_format_ops;
 extern const struct ds_format_ops qcow2_format_ops;
+extern const struct ds_format_ops vdi_format_ops;
+extern const struct ds_format_ops ova_format_ops;
 extern const struct ds_format_ops raw_format_ops;
 extern const struct ds_store_ops local_store_ops;
 
 static const struct ds_format_ops *const formats[] = {
-    &vmdk_format_ops,  &vhd_format_ops, &vhdx_format_ops,
-    &qcow2_format_ops, &raw_format_ops, NULL,
+    &vmdk_format_ops, &vhd_format_ops, &vhdx_format_ops, &qcow2_format_ops,
+    &vdi_format_ops,  &ova_format_ops, &raw_format_ops,  NULL,
 };
 
 const struct ds_format_ops *ds_registry_format_at(size_t index)

@@ -99,6 +99,8 @@ static int side_start(struct side *side, const struct survey_request *request,
     side->emit.data_file_index = layout->data_file_index;
     side->emit.has_base = base_index != DS_FILE_NONE;
     side->emit.identity = layout->unit_bytes == 0;
+    side->emit.tail_end_bytes =
+        layout->ends_with_data ? disk->size_bytes : DS_OFFSET_NONE;
     side->emit.encodes = layout->encode != DS_CODEC_NONE;
     side->placer.layout = layout;
     side->placer.domains = request->domains;
@@ -205,8 +207,7 @@ static int count_gap(void *user, const struct base_range *range,
 
     (void)err;
     if (range->used) {
-        count->totals->shared_bytes -= range->edge_bytes;
-        count->totals->unshared_bytes += range->edge_bytes;
+        totals_unshare(count->totals, range->edge_bytes);
         count->edge_count += range->edge_bytes != 0;
         return 0;
     }
@@ -239,8 +240,8 @@ static bool worth_pricing(const struct survey_request *request,
         return false;
     if (request->strategy == DS_STRATEGY_GRAFT)
         return true;
-    return range->op_count[DS_OP_CLONE] + range->op_count[DS_OP_COPY] >
-           RANGE_OPS_SMALL;
+    return range->op_count[DS_OP_COPY] > 0 ||
+           range->op_count[DS_OP_CLONE] > RANGE_OPS_SMALL;
 }
 
 int survey_run(const struct survey_request *request, struct survey *out,

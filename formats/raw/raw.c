@@ -87,6 +87,7 @@ static int raw_target_open(const struct ds_target_request *request,
     target->base.format = &raw_format_ops;
     target->base.layout = (struct ds_target_layout){
         .align_bytes = DS_SECTOR_BYTES,
+        .ends_with_data = true,
         .graftable = true,
         .file_count = 1,
     };

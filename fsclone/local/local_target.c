@@ -189,14 +189,25 @@ int local_create(const struct ds_create_request *request, struct ds_file **out,
     return 0;
 }
 
+/* Also with --force: a name of a device, or a link to one, is not to become a
+ * file. */
 int local_exists(const char *path, struct ds_error *err)
 {
     struct stat status; /* of a link itself: rename would replace it */
-    if (lstat(path, &status) == 0)
-        return 1;
-    if (errno == ENOENT)
-        return 0;
-    return ds_fail_errno(err, errno, path, "local: target: cannot stat");
+    struct stat behind;
+    struct ds_file named = local_named(path);
+    if (lstat(path, &status) != 0) {
+        if (errno == ENOENT)
+            return 0;
+        return ds_fail_errno(err, errno, path, "local: target: cannot stat");
+    }
+    if (S_ISLNK(status.st_mode) && stat(path, &behind) == 0)
+        status.st_mode = behind.st_mode;
+    if (!S_ISREG(status.st_mode) && !S_ISLNK(status.st_mode))
+        return ds_fail_at(err, &named, DS_OFFSET_NONE, DS_ERR_REFUSED,
+                          "local: target: have %s expect a regular file",
+                          local_kind_name(status.st_mode));
+    return 1;
 }
 
 bool local_same(const struct ds_file *a, const struct ds_file *b)

@@ -67,12 +67,14 @@ enum ds_strategy { DS_STRATEGY_AUTO, DS_STRATEGY_RANGE, DS_STRATEGY_GRAFT };
 
 struct ds_totals {
     uint64_t shared_bytes;
-    uint64_t unshared_bytes; /* guest data that was shared and that the
-                                filesystem then copied, because a range was
-                                punched beside it in the same block */
+    uint64_t unshared_bytes; /* guest data in a shared block that the
+                                filesystem then copies, because something
+                                beside it in the block is punched or the file
+                                grows there */
     uint64_t copied_bytes[DS_COPY_REASON_COUNT]; /* by reason */
     uint64_t decoded_bytes;
-    uint64_t metadata_bytes; /* written as the target's tables */
+    uint64_t decrypted_bytes; /* of these, how many were encrypted */
+    uint64_t metadata_bytes;  /* written as the target's tables */
     uint64_t punched_bytes;
     uint64_t op_count[DS_OP_KIND_COUNT];
 };

@@ -50,6 +50,9 @@ struct ds_encoding {
     enum ds_codec codec;
     uint64_t stored_bytes; /* at most; trailing bytes may not be ours */
     uint64_t unit_bytes;
+    uint64_t unit_least_bytes; /* 0: exactly unit_bytes; else the unit, the
+                                  last of a disk, may decode to fewer bytes
+                                  but not to fewer than these */
     uint64_t skip_bytes;
     uint64_t sector; /* ciphers: the number of the first sector */
     const void *key; /* ciphers: belongs to the disk */
@@ -75,6 +78,8 @@ struct ds_open_options {
                                opened; NULL: beside the named file only */
     const char *snapshot;   /* an internal snapshot, by name or id */
     const char *key_file;   /* holds the passphrase of an encrypted image */
+    const char *member;     /* the disk inside a container (ova), by its id,
+                               its file's name or its number from 1 on */
     bool no_refs;           /* never open any file but the named one */
     bool for_conversion;    /* make it quiet: refuse when in use, flush it,
                                hold read locks, remember size and times */
@@ -126,7 +131,7 @@ DS_PUBLIC int ds_disk_layer_facts(struct ds_disk *disk, uint32_t layer,
                                   ds_fact_fn *fact, void *user,
                                   struct ds_error *err);
 
-/** An internal snapshot of the named image. Strings live for the call. */
+/** An internal snapshot of an image. Strings live for the call. */
 struct ds_snapshot {
     const char *id;
     const char *name;
@@ -137,6 +142,11 @@ typedef int ds_snapshot_fn(void *user, const struct ds_snapshot *snapshot,
                            struct ds_error *err);
 DS_PUBLIC int ds_disk_snapshots(struct ds_disk *disk, ds_snapshot_fn *snapshot,
                                 void *user, struct ds_error *err);
+/** Those of a layer further down, which ds_open_options.snapshot names when
+ * that layer's own file is opened. */
+DS_PUBLIC int ds_disk_layer_snapshots(struct ds_disk *disk, uint32_t layer,
+                                      ds_snapshot_fn *snapshot, void *user,
+                                      struct ds_error *err);
 
 /** Let the guest's disk end at `size_bytes`, a multiple of 512 and not less
  * than it is: what is added reads as zeros. Before any map or plan. */
