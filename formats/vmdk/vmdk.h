@@ -20,6 +20,14 @@ int vmdk_header_check(const struct vmdk_header *header,
                       const struct ds_file *file, uint64_t file_bytes,
                       struct ds_error *err);
 
+/** The part of it that COWD's headers are held to as well: grain size,
+ * entries per table, capacity. */
+int vmdk_sizes_check(const struct vmdk_header *header,
+                     const struct ds_file *file, struct ds_error *err);
+
+/** Whether the grains are compressed, each behind a marker. */
+bool vmdk_is_compressed(const struct vmdk_header *header);
+
 /** What follows from a checked header. */
 uint64_t vmdk_table_span_bytes(const struct vmdk_header *header);
 uint64_t vmdk_table_bytes(const struct vmdk_header *header);
@@ -27,7 +35,10 @@ uint64_t vmdk_directory_entry_count(const struct vmdk_header *header);
 
 /** A sparse extent's file as its directories have it. */
 struct vmdk_sparse {
-    struct vmdk_header header;
+    struct vmdk_header header;    /* COWD's too; of a stream the footer's */
+    uint64_t header_bytes;        /* no grain and no table lies before this */
+    uint64_t footer_offset_bytes; /* of its marker; 0: none */
+    bool cowd;
     uint64_t directory_entry_count;
     uint64_t directory_offset_bytes; /* of the one in use */
     uint64_t table_bytes;
@@ -41,11 +52,63 @@ struct vmdk_sparse {
 int vmdk_directory_choose(struct ds_file *file, struct vmdk_sparse *sparse,
                           struct ds_error *err);
 
+/* -- vmdk_sparse.c: sparse files ------------------------------------------- */
+
+/** The kind of a sparse extent's file by its first 512 bytes. */
+enum vmdk_sparse_kind {
+    VMDK_SPARSE_NONE,
+    VMDK_SPARSE_HOSTED, /* also streams */
+    VMDK_SPARSE_COWD,
+    VMDK_SPARSE_SESPARSE
+};
+enum vmdk_sparse_kind vmdk_sparse_kind(const uint8_t *bytes,
+                                       size_t length_bytes);
+
+/** Read and check the headers and directories of a hosted sparse file, a
+ * stream or a COWD file. */
+int vmdk_sparse_open(struct ds_file *file, struct vmdk_sparse *sparse,
+                     struct ds_error *err);
+
+/** Make *out, whose kind and file_offset name a grain's marker, what lies
+ * behind that: ENCODED, or HOLE when the grain has no data. `grain` is the
+ * grain's number in the extent, `seen_bytes` what the guest sees of it. */
+int vmdk_stream_grain(struct ds_file *file, const struct vmdk_sparse *sparse,
+                      struct ds_window *window, uint64_t grain,
+                      uint64_t seen_bytes, struct ds_extent *out,
+                      struct ds_error *err);
+
+/* -- vmdk_sesparse.c ------------------------------------------------------- */
+
+/** A seSparse file in host values; offsets are into the file. */
+struct vmdk_sesparse {
+    uint64_t capacity_bytes;
+    uint64_t directory_offset_bytes;
+    uint64_t directory_entry_count;
+    uint64_t tables_offset_bytes;
+    uint64_t table_count; /* that there is room for */
+    uint64_t grains_offset_bytes;
+};
+
+struct vmdk_image;
+struct vmdk_extent;
+
+int vmdk_sesparse_open(struct ds_file *file, struct vmdk_sesparse *sesparse,
+                       struct ds_error *err);
+/** As vmdk_extent_at, for an offset that counts from the extent's start. */
+int vmdk_sesparse_extent_at(const struct vmdk_image *image,
+                            const struct vmdk_extent *extent,
+                            struct ds_cursor *cursor, uint64_t offset_bytes,
+                            struct ds_extent *out, struct ds_error *err);
+int vmdk_sesparse_regions(struct ds_file *file, uint32_t file_index,
+                          ds_region_fn *region, void *user,
+                          struct ds_error *err);
+
 /* -- vmdk_descriptor.c: the text ------------------------------------------ */
 
 enum vmdk_extent_kind {
-    VMDK_EXTENT_FLAT, /* FLAT and VMFS */
-    VMDK_EXTENT_SPARSE,
+    VMDK_EXTENT_FLAT,   /* FLAT and VMFS */
+    VMDK_EXTENT_SPARSE, /* SPARSE and VMFSSPARSE, by the file's magic */
+    VMDK_EXTENT_SESPARSE,
     VMDK_EXTENT_ZERO
 };
 
@@ -82,6 +145,10 @@ int vmdk_descriptor_read(struct ds_file *file, uint64_t offset_bytes,
                          struct ds_error *err);
 void vmdk_descriptor_free(struct vmdk_descriptor *descriptor);
 
+/** A content id: 1 to 8 hexadecimal digits. */
+bool vmdk_cid_parse(const char *text, uint32_t *out);
+#define VMDK_CID_NONE UINT32_C(0xffffffff)
+
 /** Whether the bytes begin like a descriptor. */
 bool vmdk_descriptor_probe(const uint8_t *bytes, size_t length_bytes);
 
@@ -98,7 +165,10 @@ struct vmdk_extent {
     uint64_t guest_begin_bytes;
     uint64_t length_bytes;
     uint64_t file_begin_bytes; /* FLAT */
-    struct vmdk_sparse sparse; /* SPARSE */
+    union {
+        struct vmdk_sparse sparse;     /* SPARSE */
+        struct vmdk_sesparse sesparse; /* SESPARSE */
+    };
 };
 
 struct vmdk_image {
@@ -107,6 +177,7 @@ struct vmdk_image {
     bool embedded;               /* the descriptor lies in a sparse file */
     struct vmdk_extent *extents; /* by guest offset, without gaps */
     size_t extent_count;
+    char *parent_name; /* the hint in UTF-8, when it is not that as it stands */
 };
 
 bool vmdk_probe(const struct ds_probe *probe);
@@ -114,6 +185,13 @@ int vmdk_open(struct ds_file *file, const struct ds_open_context *context,
               struct ds_image **out, struct ds_error *err);
 void vmdk_close(struct ds_image *image);
 void vmdk_facts(struct ds_image *image, ds_fact_fn *fact, void *user);
+/* vmdk_inspect.c */
+int vmdk_check(struct ds_image *image, ds_finding_fn *finding, void *user,
+               struct ds_error *err);
+/* vmdk_parent.c */
+bool vmdk_parent(struct ds_image *image, struct ds_parent *out);
+int vmdk_check_parent(struct ds_image *image, const struct ds_image *parent,
+                      struct ds_error *err);
 int vmdk_extent_at(struct ds_image *image, struct ds_cursor *cursor,
                    uint64_t guest_offset_bytes, struct ds_extent *out,
                    struct ds_error *err);
@@ -123,7 +201,12 @@ int vmdk_regions(struct ds_image *image, ds_region_fn *region, void *user,
 /* -- vmdk_write.c, vmdk_options.c, vmdk_text.c
  * -------------------------------------------- */
 
-enum vmdk_subformat { VMDK_MONOLITHIC_SPARSE, VMDK_MONOLITHIC_FLAT, VMDK_VMFS };
+enum vmdk_subformat {
+    VMDK_MONOLITHIC_SPARSE,
+    VMDK_MONOLITHIC_FLAT,
+    VMDK_VMFS,
+    VMDK_STREAM_OPTIMIZED
+};
 
 /* 20 sectors, as the products reserve for an embedded descriptor. */
 #define VMDK_TEXT_BYTES_MAX ((size_t)20 * 512)
@@ -149,6 +232,30 @@ int vmdk_options_parse(const struct ds_target_request *request,
                        struct vmdk_text *text, uint64_t *grain_bytes,
                        struct ds_error *err);
 
+/* -- vmdk_stream_write.c --------------------------------------------------- */
+
+struct vmdk_stream;
+
+int vmdk_stream_create(uint64_t size_bytes, struct vmdk_stream **out,
+                       struct ds_error *err);
+void vmdk_stream_free(struct vmdk_stream *stream);
+struct ds_target_layout vmdk_stream_layout(void);
+/** As the target's functions of like names. */
+int vmdk_stream_seal(struct vmdk_stream *stream,
+                     const struct ds_footprint *footprint,
+                     const char *descriptor, size_t descriptor_bytes,
+                     struct ds_seal *out, struct ds_error *err);
+int vmdk_stream_put(struct vmdk_stream *stream, uint64_t grain,
+                    const void *stored, uint64_t stored_bytes,
+                    struct ds_emitter *emitter, struct ds_error *err);
+int vmdk_stream_finish(struct vmdk_stream *stream, struct ds_emitter *emitter,
+                       struct ds_error *err);
+uint64_t vmdk_stream_size(const struct vmdk_stream *stream);
+
+int vmdk_target_encoded(struct ds_target *target, uint64_t unit,
+                        const void *stored, uint64_t stored_bytes,
+                        struct ds_emitter *emitter, struct ds_error *err);
+uint64_t vmdk_target_encoded_size(const struct ds_target *target);
 int vmdk_target_open(const struct ds_target_request *request,
                      struct ds_target **out, struct ds_error *err);
 int vmdk_target_count(struct ds_target *target, const struct ds_unit_run *run,

@@ -48,6 +48,8 @@ struct vmdk_header vmdk_header_decode(const struct vmdk_header_disk *wire)
         .entries_per_table = ds_le32_get(wire->numGTEsPerGT),
         .redundant_directory_offset_bytes = from_sectors(wire->rgdOffset),
         .directory_offset_bytes = from_sectors(wire->gdOffset),
+        .directory_at_end =
+            ds_le64_get(wire->gdOffset) == VMDK_GD_AT_END_SECTORS,
         .overhead_bytes = from_sectors(wire->overHead),
         .unclean_shutdown = wire->uncleanShutdown != 0,
         .end_of_line = { wire->singleEndLineChar, wire->nonEndLineChar,
@@ -68,7 +70,9 @@ struct vmdk_header_disk vmdk_header_encode(const struct vmdk_header *header)
         .descriptorSize = to_sectors(header->descriptor_bytes),
         .numGTEsPerGT = ds_le32_make(header->entries_per_table),
         .rgdOffset = to_sectors(header->redundant_directory_offset_bytes),
-        .gdOffset = to_sectors(header->directory_offset_bytes),
+        .gdOffset = header->directory_at_end
+                        ? ds_le64_make(VMDK_GD_AT_END_SECTORS)
+                        : to_sectors(header->directory_offset_bytes),
         .overHead = to_sectors(header->overhead_bytes),
         .uncleanShutdown = header->unclean_shutdown,
         .singleEndLineChar = end_of_line_expected[0],
@@ -77,6 +81,11 @@ struct vmdk_header_disk vmdk_header_encode(const struct vmdk_header *header)
         .doubleEndLineChar2 = end_of_line_expected[3],
         .compressAlgorithm = ds_le16_make(header->compress_algorithm),
     };
+}
+
+bool vmdk_is_compressed(const struct vmdk_header *header)
+{
+    return (header->flags & VMDK_FLAG_COMPRESSED) != 0;
 }
 
 uint64_t vmdk_table_span_bytes(const struct vmdk_header *header)
@@ -120,23 +129,42 @@ static int check_kind(const struct vmdk_header *header,
                           "vmdk: header: flags, have 0x%" PRIx32
                           " expect none but 0x%x",
                           header->flags, VMDK_FLAGS_KNOWN);
-    if ((header->flags & (VMDK_FLAG_COMPRESSED | VMDK_FLAG_MARKERS)) != 0)
-        return ds_fail_at(err, file, FIELD(flags), DS_ERR_UNSUPPORTED,
-                          "vmdk: header: compressed grains or markers "
-                          "(streamOptimized), have flags 0x%" PRIx32
-                          ", are not supported yet",
-                          header->flags);
-    if (header->compress_algorithm != 0)
-        return ds_fail_at(err, file, FIELD(compressAlgorithm),
-                          DS_ERR_UNSUPPORTED,
-                          "vmdk: header: compression algorithm, have %u "
-                          "expect 0; compression is not supported yet",
-                          (unsigned)header->compress_algorithm);
     return 0;
 }
 
-static int check_sizes(const struct vmdk_header *header,
-                       const struct ds_file *file, struct ds_error *err)
+/* A stream has compressed grains, each behind its marker. One without the
+ * other is in nobody's description. */
+static int check_compression(const struct vmdk_header *header,
+                             const struct ds_file *file, struct ds_error *err)
+{
+    bool compressed = vmdk_is_compressed(header);
+    bool markers = (header->flags & VMDK_FLAG_MARKERS) != 0;
+    unsigned expected = compressed ? VMDK_COMPRESS_DEFLATE : 0;
+
+    if (compressed != markers)
+        return ds_fail_at(err, file, FIELD(flags), DS_ERR_UNSUPPORTED,
+                          "vmdk: header: flags, have 0x%" PRIx32
+                          " (%s) expect compressed grains and markers "
+                          "together",
+                          header->flags,
+                          compressed ? "compressed grains without markers"
+                                     : "markers without compressed grains");
+    if (header->compress_algorithm != expected)
+        return ds_fail_at(err, file, FIELD(compressAlgorithm),
+                          DS_ERR_UNSUPPORTED,
+                          "vmdk: header: compression algorithm, have %u "
+                          "expect %u",
+                          (unsigned)header->compress_algorithm, expected);
+    if (compressed && header->grain_bytes > DS_ENCODED_UNIT_BYTES_MAX)
+        return ds_fail_at(err, file, FIELD(grainSize), DS_ERR_LIMIT,
+                          "vmdk: header: size of compressed grains, have "
+                          "%" PRIu64 " bytes expect at most %" PRIu64,
+                          header->grain_bytes, DS_ENCODED_UNIT_BYTES_MAX);
+    return 0;
+}
+
+int vmdk_sizes_check(const struct vmdk_header *header,
+                     const struct ds_file *file, struct ds_error *err)
 {
     if (!ds_is_power_of_two(header->grain_bytes) ||
         header->grain_bytes < VMDK_GRAIN_BYTES_MIN ||
@@ -201,14 +229,10 @@ int vmdk_header_check(const struct vmdk_header *header,
 {
     int result = check_kind(header, file, err);
 
-    /* Spec, "Stream-Optimized Compressed": GD_AT_END. The number would also
-     * be beyond any file; the name helps more. */
-    if (result == 0 && header->directory_offset_bytes == VMDK_BYTES_HUGE)
-        return ds_fail_at(err, file, FIELD(gdOffset), DS_ERR_UNSUPPORTED,
-                          "vmdk: header: grain directory at the end "
-                          "(streamOptimized) is not supported yet");
     if (result == 0)
-        result = check_sizes(header, file, err);
+        result = vmdk_sizes_check(header, file, err);
+    if (result == 0)
+        result = check_compression(header, file, err);
     if (result == 0)
         result = check_places(header, file, file_bytes, err);
     return result;
@@ -229,7 +253,7 @@ static int check_directory_range(const struct ds_file *file,
     uint64_t length = sparse->directory_entry_count * VMDK_ENTRY_BYTES;
 
     if (length > 0 &&
-        (directory->offset_bytes < sizeof(struct vmdk_header_disk) ||
+        (directory->offset_bytes < sparse->header_bytes ||
          !ds_range_fits(directory->offset_bytes, length, file->size_bytes)))
         return ds_fail_at(err, file, FIELD(gdOffset), DS_ERR_CORRUPT,
                           "vmdk: %s: place, have %" PRIu64 " bytes at %" PRIu64

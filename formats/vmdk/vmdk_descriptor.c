@@ -108,8 +108,8 @@ static int parse_kind(const struct parser *parser, const char *word,
         { "VMFS", true, VMDK_EXTENT_FLAT, NULL },
         { "SPARSE", true, VMDK_EXTENT_SPARSE, NULL },
         { "ZERO", true, VMDK_EXTENT_ZERO, NULL },
-        { "VMFSSPARSE", false, 0, "an ESX delta (COWD)" },
-        { "SESPARSE", false, 0, "a space-efficient sparse disk" },
+        { "VMFSSPARSE", true, VMDK_EXTENT_SPARSE, NULL },
+        { "SESPARSE", true, VMDK_EXTENT_SESPARSE, NULL },
         { "VMFSRDM", false, 0, "a raw device mapping" },
         { "VMFSRDMP", false, 0, "a raw device mapping" },
         { "VMFSRAW", false, 0, "a raw device" },
@@ -130,7 +130,7 @@ static int parse_kind(const struct parser *parser, const char *word,
     return ds_fail_at(err, parser->file, position(parser, word),
                       DS_ERR_UNSUPPORTED,
                       "vmdk: descriptor: extent type, have '%.32s' expect "
-                      "FLAT, VMFS, SPARSE or ZERO",
+                      "FLAT, VMFS, SPARSE, VMFSSPARSE, SESPARSE or ZERO",
                       word);
 }
 
@@ -161,7 +161,7 @@ static int parse_place(const struct parser *parser, char *text,
                           "vmdk: descriptor: extent offset, have '%.32s' "
                           "expect a number of sectors",
                           word);
-    if (line->kind == VMDK_EXTENT_SPARSE && sectors != 0)
+    if (line->kind != VMDK_EXTENT_FLAT && sectors != 0)
         return ds_fail_at(err, parser->file, position(parser, word),
                           DS_ERR_UNSUPPORTED,
                           "vmdk: descriptor: offset of a sparse extent, have "
@@ -323,11 +323,13 @@ static int parse_pair(const struct parser *parser, char *key,
 static int check_create_type(const struct parser *parser, struct ds_error *err)
 {
     static const char *const refused[] = {
-        "streamOptimized",   "vmfsSparse",
-        "seSparse",          "vmfsRawDeviceMap",
-        "vmfsRDM",           "vmfsRDMP",
-        "vmfsRaw",           "fullDevice",
-        "partitionedDevice", "vmfsPassthroughRawDeviceMap",
+        "vmfsRawDeviceMap",
+        "vmfsRDM",
+        "vmfsRDMP",
+        "vmfsRaw",
+        "fullDevice",
+        "partitionedDevice",
+        "vmfsPassthroughRawDeviceMap",
     };
     const char *type = parser->descriptor->create_type;
 
@@ -347,27 +349,26 @@ static int check_create_type(const struct parser *parser, struct ds_error *err)
 }
 
 /* Spec: parentCID is ffffffff when the disk has no parent. A hint without
- * that is a delta too; to read one as a whole disk would be silent loss. */
+ * that would be a delta too; to read one as a whole disk would be silent
+ * loss, and as a delta, a guess. */
 static int check_parent(const struct parser *parser, struct ds_error *err)
 {
     const struct vmdk_descriptor *descriptor = parser->descriptor;
     const char *parent = descriptor->parent_cid;
     const char *hint = descriptor->parent_hint;
-    bool none = parent == NULL || strcasecmp(parent, "ffffffff") == 0;
+    uint32_t cid = VMDK_CID_NONE;
 
-    if (!none)
+    if (parent != NULL && !vmdk_cid_parse(parent, &cid))
         return ds_fail_at(err, parser->file, position(parser, parent),
-                          DS_ERR_UNSUPPORTED,
-                          "vmdk: descriptor: parentCID, have %.32s expect "
-                          "ffffffff; deltas and snapshots are not supported "
-                          "yet",
+                          DS_ERR_CORRUPT,
+                          "vmdk: descriptor: parentCID, have '%.32s' expect "
+                          "up to 8 hexadecimal digits",
                           parent);
-    if (hint != NULL && *hint != '\0')
+    if (cid == VMDK_CID_NONE && hint != NULL && *hint != '\0')
         return ds_fail_at(err, parser->file, position(parser, hint),
-                          DS_ERR_UNSUPPORTED,
+                          DS_ERR_CORRUPT,
                           "vmdk: descriptor: parentFileNameHint, have "
-                          "'%.64s' expect none; deltas and snapshots are not "
-                          "supported yet",
+                          "'%.64s' without a parentCID expect both or none",
                           hint);
     return 0;
 }

@@ -54,6 +54,32 @@ _Static_assert(offsetof(struct vmdk_header_disk, compressAlgorithm) == 77,
                "spec");
 _Static_assert(offsetof(struct vmdk_header_disk, pad) == 79, "spec");
 
+/* Spec, "Stream-Optimized Compressed Sparse Extents": what stands before each
+ * compressed grain (size is that of the data, which follows at once and is
+ * padded to a sector; val is the grain's first sector in the guest) and,
+ * alone in a sector (size is 0; val is how many sectors follow), before
+ * tables, directory and footer and at the end. */
+struct vmdk_marker_disk {
+    ds_le64 val;
+    ds_le32 size;
+    ds_le32 type; /* of a grain: its data begins here */
+    uint8_t pad[496];
+};
+
+_Static_assert(sizeof(struct vmdk_marker_disk) == 512, "one sector");
+_Static_assert(offsetof(struct vmdk_marker_disk, type) == 12, "spec");
+
+#define VMDK_GRAIN_MARKER_BYTES 12u
+#define VMDK_MARKER_HEAD_BYTES 16u /* the fields of either kind */
+enum vmdk_marker_type {
+    VMDK_MARKER_EOS,
+    VMDK_MARKER_GT,
+    VMDK_MARKER_GD,
+    VMDK_MARKER_FOOTER
+};
+
+#define VMDK_COMPRESS_DEFLATE 1u
+
 /* Entries of grain directories and grain tables. */
 typedef ds_le32 vmdk_entry_disk;
 _Static_assert(sizeof(vmdk_entry_disk) == 4, "spec");
@@ -113,6 +139,7 @@ struct vmdk_header {
     uint32_t entries_per_table;
     uint64_t redundant_directory_offset_bytes;
     uint64_t directory_offset_bytes; /* VMDK_BYTES_HUGE also for GD_AT_END */
+    bool directory_at_end;           /* the footer has the directory's place */
     uint64_t overhead_bytes;
     bool unclean_shutdown;
     uint8_t end_of_line[4];

@@ -40,12 +40,20 @@ static const char *redundant_state(const struct vmdk_sparse *sparse)
     return sparse->redundant_present ? "good" : "damaged";
 }
 
+static const char *sparse_kind(const struct vmdk_sparse *sparse)
+{
+    if (sparse->cowd)
+        return "COWD";
+    return vmdk_is_compressed(&sparse->header) ? "stream" : "hosted";
+}
+
 /* Of the first sparse extent; those of a split disk are alike. */
 static void sparse_facts(const struct fact_sink *sink,
                          const struct vmdk_sparse *sparse)
 {
     const struct vmdk_header *header = &sparse->header;
 
+    text_fact(sink, "sparse_kind", sparse_kind(sparse));
     number_fact(sink, "header_version", header->version);
     number_fact(sink, "header_flags", header->flags);
     number_fact(sink, "capacity_bytes", header->capacity_bytes);
@@ -63,12 +71,22 @@ static void sparse_facts(const struct fact_sink *sink,
     number_fact(sink, "overhead_bytes", header->overhead_bytes);
 }
 
+static void sesparse_facts(const struct fact_sink *sink,
+                           const struct vmdk_sesparse *sesparse)
+{
+    text_fact(sink, "sparse_kind", "seSparse");
+    number_fact(sink, "capacity_bytes", sesparse->capacity_bytes);
+    number_fact(sink, "grain_table_room", sesparse->table_count);
+    number_fact(sink, "grains_offset_bytes", sesparse->grains_offset_bytes);
+}
+
 void vmdk_facts(struct ds_image *base, ds_fact_fn *fact, void *user)
 {
     const struct vmdk_image *image = (const struct vmdk_image *)base;
     const struct vmdk_descriptor *descriptor = &image->descriptor;
     const struct fact_sink sink = { .fact = fact, .user = user };
     const struct vmdk_sparse *sparse = NULL;
+    const struct vmdk_sesparse *sesparse = NULL;
     bool unclean = false, redundant_used = false;
 
     text_fact(&sink, "subformat", descriptor->create_type);
@@ -76,6 +94,8 @@ void vmdk_facts(struct ds_image *base, ds_fact_fn *fact, void *user)
     boolean_fact(&sink, "descriptor_embedded", image->embedded);
     text_fact(&sink, "encoding", descriptor->encoding);
     text_fact(&sink, "cid", descriptor->cid);
+    text_fact(&sink, "parent_cid", descriptor->parent_cid);
+    text_fact(&sink, "parent_hint", descriptor->parent_hint);
     text_fact(&sink, "uuid", descriptor->uuid);
     text_fact(&sink, "adapter_type", descriptor->adapter_type);
     text_fact(&sink, "hardware_version", descriptor->hardware_version);
@@ -83,6 +103,8 @@ void vmdk_facts(struct ds_image *base, ds_fact_fn *fact, void *user)
     for (size_t i = 0; i < image->extent_count; i++) {
         const struct vmdk_extent *extent = &image->extents[i];
 
+        if (extent->kind == VMDK_EXTENT_SESPARSE && sesparse == NULL)
+            sesparse = &extent->sesparse;
         if (extent->kind != VMDK_EXTENT_SPARSE)
             continue;
         if (sparse == NULL)
@@ -90,6 +112,8 @@ void vmdk_facts(struct ds_image *base, ds_fact_fn *fact, void *user)
         unclean = unclean || extent->sparse.header.unclean_shutdown;
         redundant_used = redundant_used || extent->sparse.redundant_used;
     }
+    if (sesparse != NULL)
+        sesparse_facts(&sink, sesparse);
     if (sparse == NULL)
         return;
     boolean_fact(&sink, "unclean_shutdown", unclean);

@@ -154,11 +154,10 @@ static int check_grains(const struct ds_file *file,
 {
     uint64_t good = 0;
 
-    if (file_bytes >= sizeof(struct vmdk_header_disk) &&
+    if (file_bytes >= sparse->header_bytes &&
         ds_range_fits(file_bytes, length_bytes, file->size_bytes))
         return 0;
-    if (file_bytes >= sizeof(struct vmdk_header_disk) &&
-        file_bytes < file->size_bytes)
+    if (file_bytes >= sparse->header_bytes && file_bytes < file->size_bytes)
         good = (file->size_bytes - file_bytes) / sparse->header.grain_bytes;
     return ds_fail_at(
         err, file, entry_offset_bytes + good * VMDK_ENTRY_BYTES, DS_ERR_CORRUPT,
@@ -188,9 +187,40 @@ static enum ds_extent_kind read_grains(const struct vmdk_header *header,
         return DS_EXTENT_ZERO;
     }
     *file_bytes = first * DS_SECTOR_BYTES;
-    *grain_count =
-        count_entries(entries, count, header->grain_bytes / DS_SECTOR_BYTES);
+    *grain_count = 1; /* compressed: each grain is its own */
+    if (!vmdk_is_compressed(header))
+        *grain_count = count_entries(entries, count,
+                                     header->grain_bytes / DS_SECTOR_BYTES);
     return DS_EXTENT_DATA;
+}
+
+/* Hold the run of grains that *out describes from the first grain's start to
+ * what must be true of it, and let it begin `skip_bytes` further on. */
+static int finish_grains(struct ds_file *file, const struct vmdk_sparse *sparse,
+                         struct ds_cursor *cursor, uint64_t begin_bytes,
+                         uint64_t entry_offset_bytes, uint64_t skip_bytes,
+                         struct ds_extent *out, struct ds_error *err)
+{
+    uint64_t length = out->length_bytes;
+    int result;
+
+    out->length_bytes -= skip_bytes;
+    if (out->kind != DS_EXTENT_DATA) {
+        out->file_index = DS_FILE_NONE;
+        return 0;
+    }
+    if (vmdk_is_compressed(&sparse->header)) {
+        /* The directory is read once per table, markers for each grain. */
+        result = vmdk_stream_grain(file, sparse, &cursor->table2,
+                                   begin_bytes >> sparse->grain_shift, length,
+                                   out, err);
+        out->encoding.skip_bytes = skip_bytes;
+        return result;
+    }
+    result = check_grains(file, sparse, entry_offset_bytes,
+                          out->file_offset_bytes, length, err);
+    out->file_offset_bytes += skip_bytes;
+    return result;
 }
 
 /* `offset` counts from the extent's start; so does out->guest_offset here. */
@@ -235,14 +265,9 @@ static int sparse_extent_at(const struct vmdk_image *image,
                     &out->file_offset_bytes, &grain_count);
     out->length_bytes = ds_min_u64(begin + (grain_count << grain_shift), end);
     out->length_bytes -= begin;
-    if (out->kind == DS_EXTENT_DATA) {
-        result = check_grains(file, sparse, entry_offset,
-                              out->file_offset_bytes, out->length_bytes, err);
-        out->file_index = extent->file_index;
-        out->file_offset_bytes += skip;
-    }
-    out->length_bytes -= skip;
-    return result;
+    out->file_index = extent->file_index;
+    return finish_grains(file, sparse, cursor, begin, entry_offset, skip, out,
+                         err);
 }
 
 int vmdk_extent_at(struct ds_image *base, struct ds_cursor *cursor,
@@ -263,6 +288,8 @@ int vmdk_extent_at(struct ds_image *base, struct ds_cursor *cursor,
                                  guest_offset_bytes, out, err);
     case VMDK_EXTENT_SPARSE:
         return sparse_extent_at(image, extent, cursor, offset, out, err);
+    case VMDK_EXTENT_SESPARSE:
+        return vmdk_sesparse_extent_at(image, extent, cursor, offset, out, err);
     case VMDK_EXTENT_ZERO:
         break;
     }
@@ -327,12 +354,14 @@ static int sparse_regions(struct ds_file *file,
                           const struct region_sink *sink, struct ds_error *err)
 {
     const struct vmdk_header *header = &sparse->header;
-    int result =
-        emit_region(sink, 0, sizeof(struct vmdk_header_disk), "header", err);
+    int result = emit_region(sink, 0, sparse->header_bytes, "header", err);
 
     if (result == 0 && header->descriptor_offset_bytes != 0)
         result = emit_region(sink, header->descriptor_offset_bytes,
                              header->descriptor_bytes, "descriptor", err);
+    if (result == 0 && sparse->footer_offset_bytes != 0)
+        result = emit_region(sink, sparse->footer_offset_bytes, 3 * 512,
+                             "footer", err);
     /* The damaged first directory names nothing that can be believed. */
     if (result == 0 && !sparse->redundant_used)
         result = directory_regions(file, sparse, false, sink, err);
@@ -359,6 +388,10 @@ int vmdk_regions(struct ds_image *base, ds_region_fn *region, void *user,
         if (extent->kind == VMDK_EXTENT_SPARSE)
             result = sparse_regions(base->files[extent->file_index],
                                     &extent->sparse, &sink, err);
+        if (extent->kind == VMDK_EXTENT_SESPARSE)
+            result =
+                vmdk_sesparse_regions(base->files[extent->file_index],
+                                      extent->file_index, region, user, err);
     }
     return result;
 }

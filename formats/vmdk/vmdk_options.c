@@ -17,16 +17,22 @@
 #define HARDWARE_VERSION_MAX 99u
 
 const struct ds_target_option vmdk_target_options[] = {
-    { "subformat", "monolithicSparse, monolithicFlat, vmfs", "monolithicSparse",
-      "how the data lies" },
+    { "subformat", "monolithicSparse, monolithicFlat, vmfs, streamOptimized",
+      "monolithicSparse", "how the data lies" },
     { "adapter_type", "ide, buslogic, lsilogic, legacyESX",
-      "ide; lsilogic for vmfs", "the controller the disk is for" },
-    { "hardware_version", "3 to 99", "4; 8 for vmfs",
+      "ide; lsilogic for vmfs and streams", "the controller the disk is for" },
+    { "hardware_version", "3 to 99", "4; 8 for vmfs and streams",
       "virtual hardware version in the descriptor" },
     { "grain_size", "8k to 2M, a power of two", "64k",
       "unit of allocation of a sparse disk" },
     { NULL, NULL, NULL, NULL },
 };
+
+/* Streams are what disks are imported from, mostly by vSphere. */
+static bool is_for_esx(enum vmdk_subformat subformat)
+{
+    return subformat == VMDK_VMFS || subformat == VMDK_STREAM_OPTIMIZED;
+}
 
 /* The index of `value` in `words`, or of the first when it is NULL. */
 static int pick_word(const char *key, const char *value,
@@ -53,6 +59,7 @@ static int parse_words(const struct ds_target_request *request,
         [VMDK_MONOLITHIC_SPARSE] = "monolithicSparse",
         [VMDK_MONOLITHIC_FLAT] = "monolithicFlat",
         [VMDK_VMFS] = "vmfs",
+        [VMDK_STREAM_OPTIMIZED] = "streamOptimized",
     };
     static const char *const adapters[] = { "ide", "buslogic", "lsilogic",
                                             "legacyESX" };
@@ -62,13 +69,13 @@ static int parse_words(const struct ds_target_request *request,
     int result = pick_word(
         "subformat",
         ds_option_get(request->options, request->option_count, "subformat"),
-        subformats, 3, vmdk_target_options[0].values, &index, err);
+        subformats, 4, vmdk_target_options[0].values, &index, err);
 
     if (result != 0)
         return result;
     text->subformat = (enum vmdk_subformat)index;
     /* ESX has had no IDE disks until 5.0, and boots few from them since. */
-    if (adapter == NULL && text->subformat == VMDK_VMFS)
+    if (adapter == NULL && is_for_esx(text->subformat))
         adapter = "lsilogic";
     result = pick_word("adapter_type", adapter, adapters, 4,
                        vmdk_target_options[1].values, &index, err);
@@ -82,7 +89,7 @@ static int parse_hardware(const struct ds_target_request *request,
 {
     const char *value = ds_option_get(request->options, request->option_count,
                                       "hardware_version");
-    uint64_t number = text->subformat == VMDK_VMFS ? 8 : 4;
+    uint64_t number = is_for_esx(text->subformat) ? 8 : 4;
     int result = 0;
 
     if (value != NULL)
@@ -112,8 +119,8 @@ static int parse_grain(const struct ds_target_request *request,
         return 0;
     if (subformat != VMDK_MONOLITHIC_SPARSE)
         return ds_fail(err, DS_ERR_ARG,
-                       "vmdk: option grain_size: have '%s' expect none for a "
-                       "flat disk",
+                       "vmdk: option grain_size: have '%s' expect none but "
+                       "for monolithicSparse",
                        value);
     result = ds_option_size("vmdk", "grain_size", value, grain_bytes, err);
     if (result != 0)

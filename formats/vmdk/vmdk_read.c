@@ -14,90 +14,34 @@
 #include "cleanup.h"
 #include "fail.h"
 #include "vmdk.h"
-
-static uint32_t magic32(const uint8_t *bytes)
-{
-    return ds_le32_get(*(const ds_le32 *)bytes);
-}
-
-/* seSparse: a constant header in its own file. */
-static bool is_sesparse(const uint8_t *bytes, size_t length_bytes)
-{
-    return length_bytes >= 512 &&
-           ds_le64_get(*(const ds_le64 *)bytes) == VMDK_SESPARSE_MAGIC;
-}
+#include "vmdk_esx_disk.h"
 
 bool vmdk_probe(const struct ds_probe *probe)
 {
-    /* Forms that open() refuses are of this format all the same: taken for
-     * raw disks they would be misread. */
-    if (probe->head_bytes >= 4 && (magic32(probe->head) == VMDK_MAGIC ||
-                                   magic32(probe->head) == VMDK_COWD_MAGIC))
-        return true;
-    return is_sesparse(probe->head, probe->head_bytes) ||
+    /* An extent that open() refuses is of this format all the same: taken for
+     * a raw disk it would be misread. */
+    return vmdk_sparse_kind(probe->head, probe->head_bytes) !=
+               VMDK_SPARSE_NONE ||
            vmdk_descriptor_probe(probe->head, probe->head_bytes);
 }
 
-/* -- sparse files ---------------------------------------------------------- */
-
-/* ESX's own sparse forms, by their magic. */
-static int refuse_foreign(const struct ds_file *file, const uint8_t *bytes,
-                          struct ds_error *err)
-{
-    if (magic32(bytes) == VMDK_COWD_MAGIC)
-        return ds_fail_at(err, file, 0, DS_ERR_UNSUPPORTED,
-                          "vmdk: header: COWD (vmfsSparse) is not supported "
-                          "yet");
-    if (is_sesparse(bytes, 512))
-        return ds_fail_at(err, file, 0, DS_ERR_UNSUPPORTED,
-                          "vmdk: header: seSparse is not supported yet");
-    return 0;
-}
-
-static int open_sparse(struct ds_file *file, struct vmdk_sparse *sparse,
-                       struct ds_error *err)
-{
-    struct vmdk_header_disk wire;
-    int result;
-
-    if (file->size_bytes < sizeof(wire))
-        return ds_fail_at(err, file, 0, DS_ERR_CORRUPT,
-                          "vmdk: header: file size, have %" PRIu64
-                          " bytes expect at least %zu",
-                          file->size_bytes, sizeof(wire));
-    result = ds_file_read(file, 0, &wire, sizeof(wire), err);
-    if (result == 0)
-        result = refuse_foreign(file, (const uint8_t *)&wire, err);
-    if (result != 0)
-        return result;
-    if (ds_le32_get(wire.magicNumber) != VMDK_MAGIC)
-        return ds_fail_at(err, file, 0, DS_ERR_CORRUPT,
-                          "vmdk: header: magic, have 0x%08" PRIx32
-                          " expect 0x%08x",
-                          ds_le32_get(wire.magicNumber), VMDK_MAGIC);
-    sparse->header = vmdk_header_decode(&wire);
-    result = vmdk_header_check(&sparse->header, file, file->size_bytes, err);
-    if (result == 0)
-        result = vmdk_directory_choose(file, sparse, err);
-    return result;
-}
+/* In hosted and COWD headers alike; seSparse's is four bytes further on. */
+#define CAPACITY_OFFSET offsetof(struct vmdk_header_disk, capacity)
 
 /* The capacity is the extent's size, or that rounded up to a grain, as the
  * spec would have it. */
 static int check_capacity(const struct ds_file *file,
                           const struct vmdk_extent_line *line,
-                          const struct vmdk_header *header,
+                          uint64_t capacity_bytes, uint64_t grain_bytes,
                           struct ds_error *err)
 {
-    if (line->length_bytes > header->capacity_bytes ||
-        header->capacity_bytes - line->length_bytes >= header->grain_bytes)
-        return ds_fail_at(
-            err, file, offsetof(struct vmdk_header_disk, capacity),
-            DS_ERR_CORRUPT,
-            "vmdk: header: capacity, have %" PRIu64
-            " bytes expect the extent's %" PRIu64
-            " or that in whole grains of %" PRIu64,
-            header->capacity_bytes, line->length_bytes, header->grain_bytes);
+    if (line->length_bytes > capacity_bytes ||
+        capacity_bytes - line->length_bytes >= grain_bytes)
+        return ds_fail_at(err, file, CAPACITY_OFFSET, DS_ERR_CORRUPT,
+                          "vmdk: header: capacity, have %" PRIu64
+                          " bytes expect the extent's %" PRIu64
+                          " or that in whole grains of %" PRIu64,
+                          capacity_bytes, line->length_bytes, grain_bytes);
     return 0;
 }
 
@@ -174,6 +118,30 @@ static int check_flat(const struct ds_image *image,
     return 0;
 }
 
+static int open_sparse(struct ds_file *file,
+                       const struct vmdk_extent_line *line,
+                       struct vmdk_sparse *sparse, struct ds_error *err)
+{
+    int result = vmdk_sparse_open(file, sparse, err);
+
+    if (result == 0 && line->length_bytes > 0)
+        result = check_capacity(file, line, sparse->header.capacity_bytes,
+                                sparse->header.grain_bytes, err);
+    return result;
+}
+
+static int open_sesparse(struct ds_file *file,
+                         const struct vmdk_extent_line *line,
+                         struct vmdk_sesparse *sesparse, struct ds_error *err)
+{
+    int result = vmdk_sesparse_open(file, sesparse, err);
+
+    if (result == 0 && line->length_bytes > 0)
+        result = check_capacity(file, line, sesparse->capacity_bytes,
+                                VMDK_SESPARSE_GRAIN_BYTES, err);
+    return result;
+}
+
 /* Put the next extent at the end of the disk. */
 static int append_extent(struct vmdk_image *image,
                          const struct vmdk_extent_line *line,
@@ -201,7 +169,9 @@ static int append_extent(struct vmdk_image *image,
     if (line->kind == VMDK_EXTENT_FLAT)
         result = check_flat(&image->image, extent, err);
     if (line->kind == VMDK_EXTENT_SPARSE && !image->embedded)
-        result = open_sparse(file, &extent->sparse, err);
+        result = open_sparse(file, line, &extent->sparse, err);
+    if (line->kind == VMDK_EXTENT_SESPARSE)
+        result = open_sesparse(file, line, &extent->sesparse, err);
     /* An extent of no length takes no place in the search. */
     if (result == 0 && line->length_bytes > 0)
         image->extent_count++;
@@ -240,13 +210,15 @@ static int open_text(struct vmdk_image *image,
             result = find_file(image, context, line, names, &index, err);
         if (result == 0)
             result = append_extent(image, line, index, err);
-        if (result == 0 && line->kind == VMDK_EXTENT_SPARSE &&
-            line->length_bytes > 0)
-            result = check_capacity(
-                image->image.files[index], line,
-                &image->extents[image->extent_count - 1].sparse.header, err);
     }
     return result;
+}
+
+static int fail_lone_extent(const struct ds_file *file, struct ds_error *err)
+{
+    return ds_fail_at(err, file, 0, DS_ERR_UNSUPPORTED,
+                      "vmdk: header: no descriptor within; this is one "
+                      "extent of a disk, name the disk's descriptor file");
 }
 
 /* An extent of a split disk holds no descriptor, or an empty place for one. */
@@ -261,10 +233,7 @@ static int check_embedded(struct ds_file *file,
         result =
             ds_file_read(file, header->descriptor_offset_bytes, &first, 1, err);
     if (result == 0 && first == '\0')
-        return ds_fail_at(err, file, 0, DS_ERR_UNSUPPORTED,
-                          "vmdk: header: no descriptor within; this is one "
-                          "extent of a disk, name the disk's descriptor "
-                          "file");
+        return fail_lone_extent(file, err);
     return result;
 }
 
@@ -274,7 +243,7 @@ static int open_monolithic(struct vmdk_image *image, struct ds_error *err)
     struct ds_file *file = image->image.files[0];
     const struct vmdk_extent_line *line;
     struct vmdk_sparse sparse = { 0 };
-    int result = open_sparse(file, &sparse, err);
+    int result = vmdk_sparse_open(file, &sparse, err);
 
     image->embedded = true;
     if (result == 0)
@@ -293,19 +262,59 @@ static int open_monolithic(struct vmdk_image *image, struct ds_error *err)
                           "vmdk: descriptor: extents of an embedded "
                           "descriptor, have %zu expect one of type SPARSE",
                           image->descriptor.line_count);
-    result = check_capacity(file, line, &sparse.header, err);
+    result = check_capacity(file, line, sparse.header.capacity_bytes,
+                            sparse.header.grain_bytes, err);
     if (result == 0)
         result = append_extent(image, line, 0, err);
     image->extents[0].sparse = sparse;
     return result;
 }
 
+static int open_kind(struct vmdk_image *image,
+                     const struct ds_open_context *context,
+                     struct ds_error *err)
+{
+    struct ds_file *file = image->image.files[0];
+    uint8_t head[512] = { 0 };
+    size_t head_bytes = (size_t)ds_min_u64(sizeof(head), file->size_bytes);
+    int result = ds_file_read(file, 0, head, head_bytes, err);
+
+    if (result != 0)
+        return result;
+    switch (vmdk_sparse_kind(head, head_bytes)) {
+    case VMDK_SPARSE_HOSTED:
+        return open_monolithic(image, err);
+    case VMDK_SPARSE_COWD:
+    case VMDK_SPARSE_SESPARSE:
+        return fail_lone_extent(file, err);
+    case VMDK_SPARSE_NONE:
+        break;
+    }
+    if (vmdk_descriptor_probe(head, head_bytes))
+        return open_text(image, context, err);
+    return ds_fail_at(err, file, 0, DS_ERR_CORRUPT,
+                      "vmdk: file: have neither a sparse header nor a "
+                      "descriptor at its start expect one of them");
+}
+
+/* The parent's hint as windows-1252 would spell it, for when nothing lies
+ * under the name as it stands. */
+static int convert_hint(struct vmdk_image *image, struct ds_error *err)
+{
+    const char *hint = image->descriptor.parent_hint;
+    char utf8[1024];
+
+    if (hint == NULL ||
+        !vmdk_name_to_utf8(&image->descriptor, hint, utf8, sizeof(utf8)))
+        return 0;
+    image->parent_name = strdup(utf8);
+    return image->parent_name != NULL ? 0 : ds_fail_memory(err);
+}
+
 int vmdk_open(struct ds_file *file, const struct ds_open_context *context,
               struct ds_image **out, struct ds_error *err)
 {
     struct vmdk_image *image = calloc(1, sizeof(*image));
-    uint8_t head[512] = { 0 };
-    size_t head_bytes = (size_t)ds_min_u64(sizeof(head), file->size_bytes);
     int result;
 
     if (image == NULL)
@@ -314,18 +323,8 @@ int vmdk_open(struct ds_file *file, const struct ds_open_context *context,
     image->image.files[0] = file;
     image->image.file_count = 1;
     *out = &image->image; /* from here the disk closes the files */
-    result = ds_file_read(file, 0, head, head_bytes, err);
-    if (result == 0)
-        result = refuse_foreign(file, head, err);
-    if (result != 0)
-        return result;
-    if (magic32(head) == VMDK_MAGIC)
-        return open_monolithic(image, err);
-    if (vmdk_descriptor_probe(head, head_bytes))
-        return open_text(image, context, err);
-    return ds_fail_at(err, file, 0, DS_ERR_CORRUPT,
-                      "vmdk: file: have neither a sparse header nor a "
-                      "descriptor at its start expect one of them");
+    result = open_kind(image, context, err);
+    return result == 0 ? convert_hint(image, err) : result;
 }
 
 void vmdk_close(struct ds_image *base)
@@ -334,5 +333,6 @@ void vmdk_close(struct ds_image *base)
 
     vmdk_descriptor_free(&image->descriptor);
     free(image->extents);
+    free(image->parent_name);
     free(image);
 }

@@ -47,12 +47,14 @@ int vmdk_text_build(const struct vmdk_text *text, char out[VMDK_TEXT_BYTES_MAX],
 {
     static const struct {
         const char *create_type;
+        const char *access; /* a stream is written once */
         const char *extent_type;
         const char *offset; /* ESX writes none */
     } forms[] = {
-        [VMDK_MONOLITHIC_SPARSE] = { "monolithicSparse", "SPARSE", "" },
-        [VMDK_MONOLITHIC_FLAT] = { "monolithicFlat", "FLAT", " 0" },
-        [VMDK_VMFS] = { "vmfs", "VMFS", "" },
+        [VMDK_MONOLITHIC_SPARSE] = { "monolithicSparse", "RW", "SPARSE", "" },
+        [VMDK_MONOLITHIC_FLAT] = { "monolithicFlat", "RW", "FLAT", " 0" },
+        [VMDK_VMFS] = { "vmfs", "RW", "VMFS", "" },
+        [VMDK_STREAM_OPTIMIZED] = { "streamOptimized", "RDONLY", "SPARSE", "" },
     };
     struct geometry geometry = geometry_of(text);
     int length;
@@ -61,31 +63,31 @@ int vmdk_text_build(const struct vmdk_text *text, char out[VMDK_TEXT_BYTES_MAX],
         return ds_fail(err, DS_ERR_ARG,
                        "vmdk: descriptor: extent name, have one with a quote "
                        "or a control character expect none");
-    length = snprintf(out, VMDK_TEXT_BYTES_MAX,
-                      "# Disk DescriptorFile\n"
-                      "version=1\n"
-                      "encoding=\"UTF-8\"\n"
-                      "CID=%08" PRIx32 "\n"
-                      "parentCID=ffffffff\n"
-                      "createType=\"%s\"\n"
-                      "\n"
-                      "# Extent description\n"
-                      "RW %" PRIu64 " %s \"%s\"%s\n"
-                      "\n"
-                      "# The Disk Data Base\n"
-                      "#DDB\n"
-                      "\n"
-                      "ddb.adapterType = \"%s\"\n"
-                      "ddb.geometry.cylinders = \"%" PRIu64 "\"\n"
-                      "ddb.geometry.heads = \"%" PRIu32 "\"\n"
-                      "ddb.geometry.sectors = \"%u\"\n"
-                      "ddb.virtualHWVersion = \"%" PRIu32 "\"\n",
-                      text->cid, forms[text->subformat].create_type,
-                      text->size_bytes / DS_SECTOR_BYTES,
-                      forms[text->subformat].extent_type, text->extent_name,
-                      forms[text->subformat].offset, text->adapter_type,
-                      geometry.cylinders, geometry.heads, SECTORS_PER_TRACK,
-                      text->hardware_version);
+    length = snprintf(
+        out, VMDK_TEXT_BYTES_MAX,
+        "# Disk DescriptorFile\n"
+        "version=1\n"
+        "encoding=\"UTF-8\"\n"
+        "CID=%08" PRIx32 "\n"
+        "parentCID=ffffffff\n"
+        "createType=\"%s\"\n"
+        "\n"
+        "# Extent description\n"
+        "%s %" PRIu64 " %s \"%s\"%s\n"
+        "\n"
+        "# The Disk Data Base\n"
+        "#DDB\n"
+        "\n"
+        "ddb.adapterType = \"%s\"\n"
+        "ddb.geometry.cylinders = \"%" PRIu64 "\"\n"
+        "ddb.geometry.heads = \"%" PRIu32 "\"\n"
+        "ddb.geometry.sectors = \"%u\"\n"
+        "ddb.virtualHWVersion = \"%" PRIu32 "\"\n",
+        text->cid, forms[text->subformat].create_type,
+        forms[text->subformat].access, text->size_bytes / DS_SECTOR_BYTES,
+        forms[text->subformat].extent_type, text->extent_name,
+        forms[text->subformat].offset, text->adapter_type, geometry.cylinders,
+        geometry.heads, SECTORS_PER_TRACK, text->hardware_version);
     if (length < 0 || (size_t)length >= VMDK_TEXT_BYTES_MAX)
         return ds_fail(err, DS_ERR_LIMIT,
                        "vmdk: descriptor: length, have %d bytes expect less "

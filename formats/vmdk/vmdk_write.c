@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing a disk. Flat: a descriptor beside a file of the guest's bytes.
+ * Writing a disk. Streams: vmdk_stream_write.c. Flat: a descriptor beside a
+ * file of the guest's bytes.
  * Sparse, one file:
  *
  *   0      512         64 KiB      area_start                     data_start
@@ -51,6 +52,8 @@ struct vmdk_target {
     uint64_t dirty_begin; /* in the buffer */
     uint64_t dirty_end;
     uint64_t next_grain; /* runs come in guest order */
+
+    struct vmdk_stream *stream; /* streamOptimized only */
 };
 
 static struct vmdk_target *target_of(struct ds_target *target)
@@ -119,11 +122,33 @@ static void open_flat_target(struct vmdk_target *target)
 {
     target->target.layout = (struct ds_target_layout){
         .align_bytes = DS_SECTOR_BYTES,
+        .ends_with_data = true,
         .graftable = true,
         .file_count = 2,
         .data_file_index = 1,
         .suffix = { NULL, "-flat.vmdk" },
     };
+}
+
+static int open_stream_target(struct vmdk_target *target, struct ds_error *err)
+{
+    target->target.layout = vmdk_stream_layout();
+    return vmdk_stream_create(target->text.size_bytes, &target->stream, err);
+}
+
+static int open_layout(struct vmdk_target *target, struct ds_error *err)
+{
+    switch (target->text.subformat) {
+    case VMDK_MONOLITHIC_SPARSE:
+        return open_sparse_target(target, err);
+    case VMDK_STREAM_OPTIMIZED:
+        return open_stream_target(target, err);
+    case VMDK_MONOLITHIC_FLAT:
+    case VMDK_VMFS:
+        break;
+    }
+    open_flat_target(target);
+    return 0;
 }
 
 /* CIDs tell a delta whether its parent changed; two values mean "none". */
@@ -152,10 +177,8 @@ int vmdk_target_open(const struct ds_target_request *request,
         vmdk_options_parse(request, &target->text, &target->grain_bytes, err);
     if (result == 0)
         result = draw_cid(&target->text.cid, err);
-    if (result == 0 && target->text.subformat == VMDK_MONOLITHIC_SPARSE)
-        result = open_sparse_target(target, err);
-    else if (result == 0)
-        open_flat_target(target);
+    if (result == 0)
+        result = open_layout(target, err);
     if (result != 0) {
         vmdk_target_close(&target->target);
         return result;
@@ -168,6 +191,7 @@ void vmdk_target_close(struct ds_target *base)
 {
     if (base == NULL)
         return;
+    vmdk_stream_free(target_of(base)->stream);
     free(target_of(base)->entries);
     free(base);
 }
@@ -265,6 +289,9 @@ int vmdk_target_seal(struct ds_target *base,
         return result;
     if (target->text.subformat == VMDK_MONOLITHIC_SPARSE)
         return seal_sparse(target, footprint, out, err);
+    if (target->stream != NULL)
+        return vmdk_stream_seal(target->stream, footprint, target->descriptor,
+                                target->descriptor_bytes, out, err);
     out->data_start_bytes = footprint->area_start_bytes;
     out->file_size_bytes[0] = target->descriptor_bytes;
     out->file_size_bytes[1] = target->text.size_bytes;
@@ -346,6 +373,19 @@ int vmdk_target_place(struct ds_target *base, const struct ds_unit_run *run,
     return 0;
 }
 
+int vmdk_target_encoded(struct ds_target *base, uint64_t unit,
+                        const void *stored, uint64_t stored_bytes,
+                        struct ds_emitter *emitter, struct ds_error *err)
+{
+    return vmdk_stream_put(target_of(base)->stream, unit, stored, stored_bytes,
+                           emitter, err);
+}
+
+uint64_t vmdk_target_encoded_size(const struct ds_target *base)
+{
+    return vmdk_stream_size(((const struct vmdk_target *)base)->stream);
+}
+
 /* Tables lie one behind the other, so a directory is a progression. */
 static int emit_directory(struct vmdk_target *target, uint64_t offset_bytes,
                           uint64_t tables_offset_bytes,
@@ -400,6 +440,8 @@ int vmdk_target_finish(struct ds_target *base, struct ds_emitter *emitter,
     const struct vmdk_header *header = &target->header;
     int result;
 
+    if (target->stream != NULL)
+        return vmdk_stream_finish(target->stream, emitter, err);
     if (target->text.subformat != VMDK_MONOLITHIC_SPARSE)
         return ds_emit(emitter, 0, 0, target->descriptor,
                        target->descriptor_bytes, err);

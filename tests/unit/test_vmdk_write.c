@@ -413,7 +413,7 @@ static void test_vmdk_write__options(void **state)
     assert_int_equal(open_result(G, "grain_size=4M"), -DS_ERR_ARG);
     assert_int_equal(open_result(G, "grain_size=24k"), -DS_ERR_ARG);
     assert_int_equal(open_result(G, "grain_size=x"), -DS_ERR_ARG);
-    assert_int_equal(open_result(G, "subformat=streamOptimized"), -DS_ERR_ARG);
+    assert_int_equal(open_result(G, "subformat=streamOptimised"), -DS_ERR_ARG);
     assert_int_equal(open_result(G, "adapter_type=virtio"), -DS_ERR_ARG);
     assert_int_equal(open_result(G, "adapter_type=legacyESX"), 0);
     assert_int_equal(open_result(G, "hardware_version=2"), -DS_ERR_ARG);
