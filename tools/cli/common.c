@@ -8,18 +8,48 @@
 
 #define NAME_BYTES 48
 
-int common_open(const struct options *options, const char *path,
-                const char *format, bool for_conversion, struct ds_disk **out,
-                struct ds_error *err)
+static int open_disk(const struct options *options,
+                     const struct open_words *words, size_t operand, bool quiet,
+                     struct ds_disk **out, struct ds_error *err)
 {
     const struct ds_open_options open_options = {
-        .format = format,
+        .format = words->format,
+        .snapshot = words->snapshot,
+        .key_file = words->key_file,
+        .member = words->member,
         .allow_refs = options->allow_refs,
         .no_refs = options->no_refs,
-        .for_conversion = for_conversion,
+        .for_conversion = quiet,
     };
 
-    return ds_disk_open(path, &open_options, out, err);
+    return ds_disk_open(options->operands[operand], &open_options, out, err);
+}
+
+static int resize(struct ds_disk *disk, const struct resize *resize,
+                  struct ds_error *err)
+{
+    uint64_t bytes = resize->bytes;
+
+    if (!resize->given)
+        return 0;
+    if (resize->relative &&
+        __builtin_add_overflow(bytes, ds_disk_size_bytes(disk), &bytes))
+        return usage_error(err, "--resize: the size is beyond 2^64 bytes");
+    return ds_disk_extend(disk, bytes, err);
+}
+
+int common_open_source(const struct options *options, bool quiet,
+                       struct ds_disk **out, struct ds_error *err)
+{
+    int result = open_disk(options, &options->source, 0, quiet, out, err);
+
+    return result != 0 ? result : resize(*out, &options->resize, err);
+}
+
+int common_open_other(const struct options *options, bool quiet,
+                      struct ds_disk **out, struct ds_error *err)
+{
+    return open_disk(options, &options->other, 1, quiet, out, err);
 }
 
 void common_close(struct ds_disk **disk)
@@ -27,18 +57,51 @@ void common_close(struct ds_disk **disk)
     ds_disk_close(*disk);
 }
 
-void common_disk(struct report *report, const char *key, const char *heading,
-                 const struct ds_disk *disk)
+static void disk_rows(struct report *report, const struct ds_disk *disk)
 {
     const struct row rows[] = {
         row_text("path", "path", ds_disk_file_path(disk, 0)),
         row_text("format", "format", ds_disk_format(disk)),
-        row_bytes("size_bytes", "guest size", ds_disk_size_bytes(disk)),
+        row_bytes("size_bytes", "guest size",
+                  ds_disk_layer_size_bytes(disk, 0)),
     };
 
-    report_object(report, key, heading);
     report_rows(report, rows, ARRAY_COUNT(rows));
+}
+
+void common_disk(struct report *report, const char *key, const char *heading,
+                 const struct ds_disk *disk)
+{
+    report_object(report, key, heading);
+    disk_rows(report, disk);
     report_end(report);
+}
+
+void common_source(struct report *report, const struct ds_disk *disk)
+{
+    uint64_t bytes = ds_disk_size_bytes(disk);
+    const struct row resized =
+        row_if_known(row_bytes("resized_bytes", "resized to", bytes),
+                     bytes != ds_disk_layer_size_bytes(disk, 0));
+
+    report_object(report, "source", "source");
+    disk_rows(report, disk);
+    report_rows(report, &resized, 1);
+    report_end(report);
+}
+
+void common_encoding(const struct ds_encoding *encoding, bool encoded,
+                     struct value values[ENCODING_COLUMN_COUNT])
+{
+    const struct value from[ENCODING_COLUMN_COUNT] = {
+        { .absent = !encoded,
+          .text = encoded ? ds_codec_name(encoding->codec) : NULL },
+        { .absent = !encoded, .number = encoding->stored_bytes },
+        { .absent = !encoded, .number = encoding->unit_bytes },
+        { .absent = !encoded, .number = encoding->skip_bytes },
+    };
+
+    memcpy(values, from, sizeof(from));
 }
 
 void common_files(struct report *report, const struct ds_disk *disk)
@@ -66,19 +129,34 @@ uint64_t common_copied_bytes(const struct ds_totals *totals)
     return copied_bytes;
 }
 
+static void reason_row(struct report *report, enum ds_copy_reason reason,
+                       uint64_t bytes)
+{
+    const char *name = ds_copy_reason_name(reason);
+    char key[NAME_BYTES];
+    struct row row;
+
+    human_key(name, key, sizeof(key));
+    row = row_if_any(row_bytes(key, name, bytes));
+    report_rows(report, &row, 1);
+}
+
 static void copied_by_reason(struct report *report,
                              const struct ds_totals *totals)
 {
     report_object(report, "copied_bytes_by_reason", "copied because");
-    for (size_t i = DS_COPY_NONE + 1; i < DS_COPY_REASON_COUNT; i++) {
-        const char *name = ds_copy_reason_name((enum ds_copy_reason)i);
-        char key[NAME_BYTES];
-        struct row row;
+    for (size_t i = DS_COPY_NONE + 1; i < DS_COPY_REASON_COUNT; i++)
+        reason_row(report, (enum ds_copy_reason)i, totals->copied_bytes[i]);
+    report_end(report);
+}
 
-        human_key(name, key, sizeof(key));
-        row = row_if_any(row_bytes(key, name, totals->copied_bytes[i]));
-        report_rows(report, &row, 1);
-    }
+static void decoded_by_reason(struct report *report,
+                              const struct ds_totals *totals)
+{
+    report_object(report, "decoded_bytes_by_reason", "decoded because");
+    reason_row(report, DS_COPY_COMPRESSED,
+               totals->decoded_bytes - totals->decrypted_bytes);
+    reason_row(report, DS_COPY_ENCRYPTED, totals->decrypted_bytes);
     report_end(report);
 }
 
@@ -105,11 +183,13 @@ void common_totals(struct report *report, const struct ds_totals *totals)
         row_bytes("shared_bytes", "shared", totals->shared_bytes),
         row_bytes("copied_bytes", "copied", common_copied_bytes(totals)),
     };
-    const struct row rest[] = {
-        row_if_any(row_bytes("unshared_bytes", "unshared by punching",
+    const struct row decoded[] = {
+        row_if_any(row_bytes("unshared_bytes", "unshared at edges",
                              totals->unshared_bytes)),
         row_if_any(
             row_bytes("decoded_bytes", "decoded", totals->decoded_bytes)),
+    };
+    const struct row rest[] = {
         row_bytes("metadata_bytes", "tables written", totals->metadata_bytes),
         row_if_any(
             row_bytes("punched_bytes", "punched", totals->punched_bytes)),
@@ -117,8 +197,18 @@ void common_totals(struct report *report, const struct ds_totals *totals)
 
     report_rows(report, sharing, ARRAY_COUNT(sharing));
     copied_by_reason(report, totals);
+    report_rows(report, decoded, ARRAY_COUNT(decoded));
+    decoded_by_reason(report, totals);
     report_rows(report, rest, ARRAY_COUNT(rest));
     operation_counts(report, totals);
+}
+
+void common_upper_bound(struct report *report, const struct ds_totals *totals)
+{
+    const struct row row = row_if_any(
+        row_yes("upper_bound", "at most", totals->op_count[DS_OP_ENCODE] > 0));
+
+    report_rows(report, &row, 1);
 }
 
 void common_verify(struct report *report, const struct ds_verify_report *verify)
@@ -137,6 +227,19 @@ void common_verify(struct report *report, const struct ds_verify_report *verify)
     };
 
     report_rows(report, rows, ARRAY_COUNT(rows));
+}
+
+void common_notes(struct report *report, const struct ds_plan *plan)
+{
+    const char *note;
+
+    report_array(report, "notes", NULL);
+    for (size_t i = 0; (note = ds_plan_note(plan, i)) != NULL; i++) {
+        const struct row row = row_text(NULL, "note", note);
+
+        report_rows(report, &row, 1);
+    }
+    report_end(report);
 }
 
 int common_check_output(const struct report *report, struct ds_error *err)

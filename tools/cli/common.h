@@ -6,21 +6,39 @@
 #include "options.h"
 #include "report.h"
 
-int common_open(const struct options *options, const char *path,
-                const char *format, bool for_conversion, struct ds_disk **out,
-                struct ds_error *err);
+/** Open the first operand, as large as --resize asks for; or the second.
+ * `quiet`: refuse it when in use and hold it so. */
+int common_open_source(const struct options *options, bool quiet,
+                       struct ds_disk **out, struct ds_error *err);
+int common_open_other(const struct options *options, bool quiet,
+                      struct ds_disk **out, struct ds_error *err);
 /** For __attribute__((cleanup)). */
 void common_close(struct ds_disk **disk);
 
-/** An object with path, format and size. */
+/** An object with path, format and the size in the image. */
 void common_disk(struct report *report, const char *key, const char *heading,
                  const struct ds_disk *disk);
+/** The same for a source, with the size that --resize gave it. */
+void common_source(struct report *report, const struct ds_disk *disk);
+/** The facts of a layer, as an object. */
+int common_facts(struct report *report, struct ds_disk *disk, uint32_t layer,
+                 struct ds_error *err);
+/** Values for four columns: encoding, stored_bytes, unit_bytes and
+ * skip_bytes; absent unless `encoded`. */
+#define ENCODING_COLUMN_COUNT 4
+void common_encoding(const struct ds_encoding *encoding, bool encoded,
+                     struct value values[ENCODING_COLUMN_COUNT]);
 /** The array of files that the disk's extents point into. */
 void common_files(struct report *report, const struct ds_disk *disk);
 
 /** Members for what was or would be done. */
 void common_totals(struct report *report, const struct ds_totals *totals);
+/** Whether a plan's figures are the most that it can be: what units of the
+ * target compress to is known only when it is done. */
+void common_upper_bound(struct report *report, const struct ds_totals *totals);
 uint64_t common_copied_bytes(const struct ds_totals *totals);
+/** The array of a plan's notes. */
+void common_notes(struct report *report, const struct ds_plan *plan);
 /** Members for a comparison. */
 void common_verify(struct report *report,
                    const struct ds_verify_report *verify);

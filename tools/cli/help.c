@@ -112,8 +112,8 @@ void help_all(void)
            "Usage: diskshift VERB [OPTION]... SOURCE [TARGET]\n\n"
            "Verbs:\n");
     for (size_t i = 0; (verb = verb_at(i)) != NULL; i++)
-        printf("  %-10s %s\n", verb->name, verb->summary);
-    printf("  %-10s %s\n", "help", "print this, or help VERB");
+        printf("  %-15s %s\n", verb->name, verb->summary);
+    printf("  %-15s %s\n", "help", "print this, or help VERB");
     print_formats();
     printf("\n'diskshift help VERB' lists a verb's options. 'diskshift "
            "--version' prints\nthe version. The manual: man diskshift.\n");
@@ -126,7 +126,9 @@ static void print_statuses(const struct verb *verb)
     snprintf(text, sizeof(text),
              "0 done, 1 failure%s, 2 usage, 3 unsupported, 4 corrupt source, "
              "5 input or output, 6 refused as unsafe%s",
-             verb->bit == VERB_VERIFY ? " or different" : "",
+             (verb->bit & (VERB_VERIFY | VERB_COMPARE)) != 0 ? " or different"
+             : verb->bit == VERB_CHECK                       ? " or leaks"
+                                                             : "",
              verb->bit == VERB_CONVERT
                  ? ", 7 copied and --warn-copy, 130 interrupted"
                  : "");
@@ -140,7 +142,7 @@ void help_verb(const struct verb *verb)
     print_usage(verb, "  ");
     print_options(verb->bit);
     print_formats();
-    if ((verb->bit & (VERB_PLAN | VERB_CONVERT)) != 0)
+    if ((verb->bit & (VERB_PLAN | VERB_CONVERT | VERB_MEASURE)) != 0)
         print_format_options();
     print_statuses(verb);
 }

@@ -99,6 +99,38 @@ int human_print(FILE *out, const char *text)
     return columns;
 }
 
+static bool is_plain(const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                "0123456789%+,-./:=@_";
+
+    return *word != '\0' && word[strspn(word, plain)] == '\0';
+}
+
+void human_quote(FILE *out, const char *word)
+{
+    if (is_plain(word)) {
+        fputs(word, out);
+        return;
+    }
+    /* $'..' names any byte, so that nothing odd reaches a terminal. */
+    fputs("$'", out);
+    while (*word != '\0') {
+        unsigned char byte = (unsigned char)*word;
+        size_t length = human_utf8_length(word);
+
+        if (byte == '\'' || byte == '\\')
+            fprintf(out, "\\%c", byte);
+        else if (length == 0 || byte < ' ' || byte == 0x7f)
+            fprintf(out, "\\%03o", byte);
+        else
+            fwrite(word, 1, length, out);
+        word += length == 0 ? 1 : length;
+    }
+    fputc('\'', out);
+}
+
 void human_key(const char *name, char *key, size_t key_bytes)
 {
     size_t length = 0;

@@ -24,6 +24,9 @@ size_t human_utf8_length(const char *text);
  */
 int human_print(FILE *out, const char *text);
 
+/** Print a word as a shell (bash, ksh, zsh) reads it back. */
+void human_quote(FILE *out, const char *word);
+
 /** `name` with everything but letters and digits made into '_'. */
 void human_key(const char *name, char *key, size_t key_bytes);
 /** `key` with each '_' made into a space. */

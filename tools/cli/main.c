@@ -27,7 +27,16 @@ static const struct verb verbs[] = {
     { "convert", VERB_CONVERT, TARGETS_USAGE,
       "make a disk of another format over the same blocks", verb_convert },
     { "verify", VERB_VERIFY, "[OPTION]... SOURCE TARGET",
-      "compare what the guests of two disks read", verb_verify },
+      "check that a target is what its source is", verb_verify },
+    { "compare", VERB_COMPARE, "[OPTION]... IMAGE IMAGE",
+      "compare what the guests of any two disks read", verb_compare },
+    { "check", VERB_CHECK, "[OPTION]... SOURCE",
+      "look for corruption and leaks in an image and its parents", verb_check },
+    { "measure", VERB_MEASURE,
+      "[OPTION]... -O FMT [-o key=value]... SOURCE [DIRECTORY]",
+      "say how much room a target would take, shared and new", verb_measure },
+    { "snapshot-points", VERB_POINTS, "[OPTION]... SOURCE",
+      "list the states of a disk that can be a source", verb_points },
 };
 
 const struct verb *verb_at(size_t index)

@@ -101,6 +101,42 @@ static int apply_progress(struct options *options, const char *value,
     return 0;
 }
 
+/* The number of bytes one suffix stands for; 0 for none that we know. */
+static uint64_t suffix_bytes(const char *suffix)
+{
+    static const char letters[] = "kMGT";
+    const char *at;
+
+    if (*suffix == '\0')
+        return 1;
+    at = strchr(letters, *suffix == 'K' ? 'k' : *suffix);
+    if (at == NULL || suffix[1] != '\0')
+        return 0;
+    return UINT64_C(1) << (10 * (at - letters + 1));
+}
+
+static int apply_resize(struct options *options, const char *value,
+                        struct ds_error *err)
+{
+    bool relative = value[0] == '+';
+    const char *digits = value + relative;
+    unsigned long long number;
+    uint64_t unit, bytes;
+    char *end;
+
+    errno = 0;
+    number = strtoull(digits, &end, 10);
+    unit = suffix_bytes(end);
+    if (digits[0] < '0' || digits[0] > '9' || errno != 0 || unit == 0 ||
+        __builtin_mul_overflow((uint64_t)number, unit, &bytes))
+        return usage_error(err,
+                           "--resize: have %s expect SIZE or +SIZE, a number "
+                           "of bytes or one with k, M, G or T",
+                           value);
+    options->resize = (struct resize){ true, relative, bytes };
+    return 0;
+}
+
 static int apply_option(struct options *options, const char *value,
                         struct ds_error *err)
 {
@@ -141,24 +177,54 @@ static int apply_to(struct options *options, const char *value,
 /* -- the table ------------------------------------------------------------ */
 
 #define VERB_TARGET (VERB_PLAN | VERB_CONVERT)
+#define VERB_PLANNED (VERB_TARGET | VERB_MEASURE)
+#define VERB_TWO (VERB_VERIFY | VERB_COMPARE)
 
 static const struct option_rule rules[] = {
     { "source-format", 'f', "FMT", false, VERB_ALL, "@formats",
       "format of SOURCE, found from its content otherwise",
-      MEMBER(source_format), NULL },
-    { "other-format", 'F', "FMT", false, VERB_VERIFY, "@formats",
-      "format of TARGET, found from its content otherwise",
-      MEMBER(other_format), NULL },
-    { "target-format", 'O', "FMT", false, VERB_TARGET, "@writable",
+      MEMBER(source.format), NULL },
+    { "snapshot", 0, "NAME", false, VERB_ALL & ~VERB_POINTS, NULL,
+      "take SOURCE as it was at this internal snapshot, by name or id",
+      MEMBER(source.snapshot), NULL },
+    { "key-file", 0, "FILE", false, VERB_ALL, "@file",
+      "file that holds the passphrase of SOURCE, which is encrypted",
+      MEMBER(source.key_file), NULL },
+    { "member", 0, "NAME", false, VERB_ALL, NULL,
+      "the disk inside SOURCE, an OVA, by id, file name or number from 1 on",
+      MEMBER(source.member), NULL },
+    { "other-format", 'F', "FMT", false, VERB_TWO, "@formats",
+      "format of the second disk, found from its content otherwise",
+      MEMBER(other.format), NULL },
+    { "other-snapshot", 0, "NAME", false, VERB_TWO, NULL,
+      "internal snapshot of the second disk, by name or id",
+      MEMBER(other.snapshot), NULL },
+    { "other-key-file", 0, "FILE", false, VERB_TWO, "@file",
+      "file that holds the passphrase of the second disk",
+      MEMBER(other.key_file), NULL },
+    { "other-member", 0, "NAME", false, VERB_TWO, NULL,
+      "the disk inside the second disk's file, an OVA", MEMBER(other.member),
+      NULL },
+    { "chain", 0, NULL, false, VERB_INFO, NULL,
+      "describe each layer of the chain: SOURCE, its parent and so on",
+      MEMBER(chain), NULL },
+    { "strict", 0, NULL, false, VERB_COMPARE, NULL,
+      "disks of different sizes differ, also when the rest is zeros",
+      MEMBER(strict), NULL },
+    { "target-format", 'O', "FMT", false, VERB_PLANNED, "@writable",
       "format of TARGET, taken from its name's ending otherwise",
       MEMBER(target_format), NULL },
     { "to", 0, "FORMAT=PATH", false, VERB_TARGET, "@to",
       "a target, instead of TARGET; may be repeated", APPLIED, apply_to },
-    { "option", 'o', "key=value", false, VERB_TARGET, "@options",
+    { "option", 'o', "key=value", false, VERB_PLANNED, "@options",
       "option of the target format; applies to the --to before it, or to "
       "TARGET",
       APPLIED, apply_option },
-    { "strategy", 0, "WAY", false, VERB_TARGET, "auto range graft",
+    { "resize", 0, "SIZE", false, VERB_PLANNED, NULL,
+      "size of the target's disk, or +SIZE to add so much, in bytes or with "
+      "k, M, G or T; what is added reads as zeros",
+      APPLIED, apply_resize },
+    { "strategy", 0, "WAY", false, VERB_PLANNED, "auto range graft",
       "auto (the cheaper, standard), range or graft", APPLIED, apply_strategy },
     { "require-clone", 0, NULL, false, VERB_TARGET, NULL,
       "fail before anything is written if any data had to be copied",
@@ -178,7 +244,7 @@ static const struct option_rule rules[] = {
       "exit with 7 when data had to be copied", MEMBER(warn_copy), NULL },
     { "quiet", 'q', NULL, false, VERB_CONVERT, NULL,
       "no progress bar and no report in text", MEMBER(quiet), NULL },
-    { "progress", 0, "FD", true, VERB_PLAN | VERB_CONVERT | VERB_VERIFY, NULL,
+    { "progress", 0, "FD", true, VERB_PLANNED | VERB_TWO, NULL,
       "show progress on standard error, or with FD write it as JSON lines to "
       "that descriptor",
       APPLIED, apply_progress },

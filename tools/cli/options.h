@@ -19,22 +19,43 @@ enum verb_bit {
     VERB_PLAN = 4,
     VERB_CONVERT = 8,
     VERB_VERIFY = 16,
-    VERB_ALL = 31
+    VERB_CHECK = 32,
+    VERB_MEASURE = 64,
+    VERB_COMPARE = 128,
+    VERB_POINTS = 256,
+    VERB_ALL = 511
 };
 
 #define PROGRESS_FD_NONE (-1)
 #define GROWTH_PERCENT_STANDARD 10u
 #define GROWTH_PERCENT_MAX 1000u
 
+/* How one image is to be opened; of SOURCE, or of the other disk. */
+struct open_words {
+    const char *format;
+    const char *snapshot;
+    const char *key_file;
+    const char *member;
+};
+
+/* What --resize asks for. */
+struct resize {
+    bool given;
+    bool relative; /* +SIZE */
+    uint64_t bytes;
+};
+
 struct options {
-    const char *source_format;
-    const char *other_format;  /* verify: of the second disk */
+    struct open_words source;
+    struct open_words other;   /* verify, compare: of the second disk */
     const char *target_format; /* -O */
     const char *allow_refs;
     bool no_refs;
     bool json;
     bool help;
     bool ops;
+    bool chain;
+    bool strict;
     bool force;
     bool no_verify;
     bool require_clone;
@@ -44,6 +65,7 @@ struct options {
     int progress_fd;
     enum ds_strategy strategy;
     unsigned growth_percent;
+    struct resize resize;
 
     /* Each -o value, in order; a target's options are a slice of it. */
     const char **target_options;
@@ -62,7 +84,7 @@ struct option_rule {
     bool argument_optional; /* only as --name=ARGUMENT */
     unsigned verbs;
     const char *words; /* for completion: "a b c", or "@formats", "@writable",
-                          "@directory"; NULL: nothing to offer */
+                          "@directory", "@file"; NULL: nothing to offer */
     const char *summary;
     /* One of these takes the value. */
     size_t member; /* offset of a bool (flag) or const char * */

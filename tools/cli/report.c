@@ -296,12 +296,33 @@ void report_table(struct report *report, const char *key,
     open_scope(report, key, true, NULL);
     report->columns = columns;
     report->column_count = column_count;
-    if (report->json || silent(report))
+    report->columns_named = false;
+}
+
+/* The last column that people see is not padded. */
+static size_t last_column(const struct report *report)
+{
+    size_t last = report->column_count - 1;
+
+    while (last > 0 && report->columns[last].width == 0)
+        last--;
+    return last;
+}
+
+/* The head waits for the first row, so that none stands over nothing. */
+static void table_head(struct report *report)
+{
+    size_t last = last_column(report);
+
+    if (report->columns_named)
         return;
+    report->columns_named = true;
     text_headings(report);
-    for (size_t i = 0; i < column_count; i++)
-        fprintf(report->out, "%s%*s", i == 0 ? "" : "  ",
-                i + 1 == column_count ? 0 : columns[i].width, columns[i].label);
+    for (size_t i = 0; i <= last; i++)
+        if (report->columns[i].width != 0)
+            fprintf(report->out, "%s%*s", i == 0 ? "" : "  ",
+                    i == last ? 0 : report->columns[i].width,
+                    report->columns[i].label);
     fputc('\n', report->out);
 }
 
@@ -339,11 +360,15 @@ static void table_cell(struct report *report, const struct column *column,
 
 static void table_row_text(struct report *report, const struct value *values)
 {
-    for (size_t i = 0; i < report->column_count; i++) {
+    size_t last = last_column(report);
+
+    table_head(report);
+    for (size_t i = 0; i <= last; i++) {
+        if (report->columns[i].width == 0)
+            continue;
         if (i > 0)
             fputs("  ", report->out);
-        table_cell(report, &report->columns[i], &values[i],
-                   i + 1 == report->column_count);
+        table_cell(report, &report->columns[i], &values[i], i == last);
     }
     fputc('\n', report->out);
 }

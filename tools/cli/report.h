@@ -53,7 +53,7 @@ struct column {
     const char *key;
     const char *label;
     enum unit unit;
-    int width; /* of the text; negative: to the left */
+    int width; /* of the text; negative: to the left; 0: not for people */
 };
 
 struct report_scope {
@@ -72,6 +72,7 @@ struct report {
     struct report_scope scopes[REPORT_DEPTH_MAX];
     const struct column *columns;
     size_t column_count;
+    bool columns_named; /* text: the table has its head */
 };
 
 struct row row_text(const char *key, const char *label, const char *text);

@@ -12,7 +12,8 @@ struct ending {
 
 static const struct ending endings[] = {
     { ".vmdk", "vmdk" },   { ".vhd", "vhd" }, { ".vhdx", "vhdx" },
-    { ".qcow2", "qcow2" }, { ".raw", "raw" }, { ".img", "raw" },
+    { ".qcow2", "qcow2" }, { ".vdi", "vdi" }, { ".raw", "raw" },
+    { ".img", "raw" },
 };
 
 const struct ds_format_description *format_find(const char *format)
@@ -78,8 +79,8 @@ static int take_operand(struct options *options, struct ds_error *err)
     if (format == NULL)
         return usage_error(err,
                            "target format: the ending of %s names none, "
-                           "expect .vmdk, .vhd, .vhdx, .qcow2, .raw or "
-                           ".img, or -O FMT",
+                           "expect .vmdk, .vhd, .vhdx, .qcow2, .vdi, .raw "
+                           "or .img, or -O FMT",
                            path);
     target->format = strdup(format); /* freed with those of --to */
     if (target->format == NULL)
@@ -120,4 +121,17 @@ int target_resolve(struct options *options, struct ds_error *err)
     for (size_t i = 0; result == 0 && i < options->target_count; i++)
         result = check_writable(options->targets[i].format, err);
     return result;
+}
+
+int measure_resolve(const struct options *options, struct ds_error *err)
+{
+    size_t expected = options->operand_count > 1 ? 2 : 1;
+    int result = operands_check(options, expected,
+                                "SOURCE and perhaps "
+                                "a directory",
+                                err);
+
+    if (result == 0 && options->target_format == NULL)
+        result = usage_error(err, "target format: expect -O FMT");
+    return result != 0 ? result : check_writable(options->target_format, err);
 }

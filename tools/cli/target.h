@@ -13,6 +13,10 @@ const struct ds_format_description *format_find(const char *format);
  */
 int target_resolve(struct options *options, struct ds_error *err);
 
+/** Check what measure is given: -O that can be written, and SOURCE
+ * [DIRECTORY]. */
+int measure_resolve(const struct options *options, struct ds_error *err);
+
 /** Check for exactly `expected` operands, named so for the message. */
 int operands_check(const struct options *options, size_t expected,
                    const char *names, struct ds_error *err);

@@ -152,8 +152,7 @@ int verb_convert(struct options *options, struct report *report,
     progress_catch_signals();
     /* A reader of our report that has left must not undo the work. */
     signal(SIGPIPE, SIG_IGN);
-    result = common_open(options, options->operands[0], options->source_format,
-                         true, &disk, err);
+    result = common_open_source(options, true, &disk, err);
     if (result != 0)
         return result;
     reports = calloc(options->target_count, sizeof(struct ds_report));
@@ -163,7 +162,7 @@ int verb_convert(struct options *options, struct report *report,
     result = run(options, disk, reports, &done, err);
     /* Also on failure: the targets before the one that failed stay. */
     if (result == 0 || done > 0) {
-        common_disk(report, "source", "source", disk);
+        common_source(report, disk);
         report_array(report, "targets", NULL);
         for (size_t i = 0; i < done; i++)
             show_target(report, options, &options->targets[i], &reports[i]);

@@ -1,50 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "common.h"
-#include "human.h"
 #include "target.h"
 #include "verbs.h"
 
-#include <string.h>
-
-static bool ends_in(const char *key, const char *ending)
+static int show_layer(struct report *report, struct ds_disk *disk,
+                      uint32_t layer, struct ds_error *err)
 {
-    size_t length = strlen(key), ending_length = strlen(ending);
+    const struct row rows[] = {
+        row_count("depth", "depth", layer),
+        row_text("path", "path", ds_disk_layer_path(disk, layer)),
+        row_text("format", "format", ds_disk_layer_format(disk, layer)),
+        row_bytes("size_bytes", "guest size",
+                  ds_disk_layer_size_bytes(disk, layer)),
+    };
+    int result;
 
-    return length > ending_length &&
-           strcmp(key + length - ending_length, ending) == 0;
+    report_object(report, NULL, "layer");
+    report_rows(report, rows, ARRAY_COUNT(rows));
+    result = common_facts(report, disk, layer, err);
+    report_end(report);
+    return result;
 }
 
-/* The unit that a key ends in, and the key's words before it. */
-static enum unit fact_label(const struct ds_fact *fact, char *label,
-                            size_t label_bytes)
+static int show_chain(struct report *report, struct ds_disk *disk,
+                      struct ds_error *err)
 {
-    static const char bytes[] = "_bytes";
-    size_t length = strlen(fact->key) - (sizeof(bytes) - 1);
+    uint32_t count = ds_disk_layer_count(disk);
+    int result = 0;
 
-    human_words(fact->key, label, label_bytes);
-    if (fact->text != NULL)
-        return UNIT_TEXT;
-    if (fact->is_boolean)
-        return UNIT_YES;
-    if (!ends_in(fact->key, bytes))
-        return UNIT_COUNT;
-    if (length < label_bytes)
-        label[length] = '\0';
-    return ends_in(fact->key, "_offset_bytes") ? UNIT_OFFSET : UNIT_BYTES;
-}
-
-static void show_fact(void *user, const struct ds_fact *fact)
-{
-    struct report *report = user;
-    char label[64];
-    enum unit unit = fact_label(fact, label, sizeof(label));
-    struct row row = { .key = fact->key,
-                       .label = label,
-                       .unit = unit,
-                       .value = { .number = fact->number,
-                                  .text = fact->text } };
-
-    report_rows(report, &row, 1);
+    report_array(report, "chain", NULL);
+    for (uint32_t i = 0; i < count && result == 0; i++)
+        result = show_layer(report, disk, i, err);
+    report_end(report);
+    return result;
 }
 
 int verb_info(struct options *options, struct report *report,
@@ -52,16 +40,20 @@ int verb_info(struct options *options, struct report *report,
 {
     __attribute__((cleanup(common_close))) struct ds_disk *disk = NULL;
     int result = operands_check(options, 1, "SOURCE", err);
+    struct row parents;
 
     if (result == 0)
-        result = common_open(options, options->operands[0],
-                             options->source_format, false, &disk, err);
+        result = common_open_source(options, false, &disk, err);
     if (result != 0)
         return result;
     common_disk(report, "disk", "disk", disk);
-    report_object(report, "facts", "facts");
-    result = ds_disk_facts(disk, show_fact, report, err);
-    report_end(report);
+    parents = row_if_any(
+        row_count("parent_count", "parents", ds_disk_layer_count(disk) - 1));
+    report_rows(report, &parents, 1);
+    if (options->chain)
+        result = show_chain(report, disk, err);
+    else
+        result = common_facts(report, disk, 0, err);
     common_files(report, disk);
     return result;
 }

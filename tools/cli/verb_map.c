@@ -16,8 +16,13 @@ static const struct column columns[] = {
     { "guest_offset_bytes", "guest offset", UNIT_OFFSET, 16 },
     { "length_bytes", "length", UNIT_OFFSET, 16 },
     { "kind", "kind", UNIT_TEXT, -8 },
+    { "depth", "depth", UNIT_COUNT, 5 },
     { "file_index", "file", UNIT_COUNT, 4 },
     { "file_offset_bytes", "file offset", UNIT_OFFSET, 16 },
+    { "encoding", "encoding", UNIT_TEXT, -8 },
+    { "stored_bytes", "stored", UNIT_OFFSET, 10 },
+    { "unit_bytes", "unit", UNIT_OFFSET, 0 },
+    { "skip_bytes", "skip", UNIT_OFFSET, 0 },
 };
 
 static void close_map(struct ds_map **map)
@@ -28,13 +33,17 @@ static void close_map(struct ds_map **map)
 static void show_extent(struct report *report, const struct ds_extent *extent)
 {
     bool nowhere = extent->file_index == DS_FILE_NONE;
-    const struct value values[] = {
+    struct value values[ARRAY_COUNT(columns)] = {
         { .number = extent->guest_offset_bytes },
         { .number = extent->length_bytes },
         { .text = ds_extent_kind_name(extent->kind) },
+        { .absent = extent->kind == DS_EXTENT_HOLE, .number = extent->depth },
         { .absent = nowhere, .number = extent->file_index },
         { .absent = nowhere, .number = extent->file_offset_bytes },
     };
+
+    common_encoding(&extent->encoding, extent->kind == DS_EXTENT_ENCODED,
+                    values + ARRAY_COUNT(columns) - ENCODING_COLUMN_COUNT);
 
     report_table_row(report, values);
 }
@@ -88,8 +97,7 @@ int verb_map(struct options *options, struct report *report,
     int result = operands_check(options, 1, "SOURCE", err);
 
     if (result == 0)
-        result = common_open(options, options->operands[0],
-                             options->source_format, false, &disk, err);
+        result = common_open_source(options, false, &disk, err);
     if (result != 0)
         return result;
     common_disk(report, "disk", "disk", disk);

@@ -14,6 +14,11 @@ static const struct column op_columns[] = {
     { "source_index", "source", UNIT_COUNT, 6 },
     { "source_offset_bytes", "source offset", UNIT_OFFSET, 16 },
     { "reason", "reason", UNIT_TEXT, -16 },
+    { "guest_offset_bytes", "guest offset", UNIT_OFFSET, 0 },
+    { "encoding", "encoding", UNIT_TEXT, -8 },
+    { "stored_bytes", "stored", UNIT_OFFSET, 10 },
+    { "unit_bytes", "unit", UNIT_OFFSET, 0 },
+    { "skip_bytes", "skip", UNIT_OFFSET, 0 },
 };
 
 static void show_op(struct report *report, const struct ds_op *op)
@@ -22,16 +27,22 @@ static void show_op(struct report *report, const struct ds_op *op)
     bool sourced = op->kind == DS_OP_CLONE || op->kind == DS_OP_CLONE_FILE ||
                    op->kind == DS_OP_COPY || op->kind == DS_OP_DECODE;
     bool reasoned = op->reason != DS_COPY_NONE;
+    /* Its place in the target is known once the units before it are. */
+    bool encode = op->kind == DS_OP_ENCODE;
     bool ranged = !barrier && op->kind != DS_OP_TRUNCATE;
-    const struct value values[] = {
+    struct value values[ARRAY_COUNT(op_columns)] = {
         { .text = ds_op_kind_name(op->kind) },
         { .absent = barrier, .number = op->target_index },
-        { .absent = barrier, .number = op->target_offset_bytes },
+        { .absent = barrier || encode, .number = op->target_offset_bytes },
         { .absent = !ranged, .number = op->length_bytes },
         { .absent = !sourced, .number = op->source_index },
         { .absent = !sourced, .number = op->source_offset_bytes },
         { .absent = !reasoned, .text = ds_copy_reason_name(op->reason) },
+        { .absent = !encode, .number = op->source_offset_bytes },
     };
+
+    common_encoding(&op->encoding, op->kind == DS_OP_DECODE,
+                    values + ARRAY_COUNT(op_columns) - ENCODING_COLUMN_COUNT);
 
     report_table_row(report, values);
 }
@@ -64,19 +75,6 @@ static void show_files(struct report *report, const struct ds_plan *plan)
     report_end(report);
 }
 
-static void show_notes(struct report *report, const struct ds_plan *plan)
-{
-    const char *note;
-
-    report_array(report, "notes", NULL);
-    for (size_t i = 0; (note = ds_plan_note(plan, i)) != NULL; i++) {
-        const struct row row = row_text(NULL, "note", note);
-
-        report_rows(report, &row, 1);
-    }
-    report_end(report);
-}
-
 static int show_plan(struct report *report, const struct ds_target_spec *spec,
                      struct ds_plan *plan, bool ops, struct ds_error *err)
 {
@@ -91,9 +89,10 @@ static int show_plan(struct report *report, const struct ds_target_spec *spec,
 
     report_object(report, NULL, "target");
     report_rows(report, rows, ARRAY_COUNT(rows));
+    common_upper_bound(report, ds_plan_totals(plan));
     common_totals(report, ds_plan_totals(plan));
     show_files(report, plan);
-    show_notes(report, plan);
+    common_notes(report, plan);
     if (ops) {
         report_table(report, "operations", op_columns, ARRAY_COUNT(op_columns));
         result = ds_plan_emit(plan, show_ops, report, err);
@@ -133,8 +132,7 @@ int verb_plan(struct options *options, struct report *report,
     int result = target_resolve(options, err);
 
     if (result == 0)
-        result = common_open(options, options->operands[0],
-                             options->source_format, false, &disk, err);
+        result = common_open_source(options, false, &disk, err);
     if (result != 0)
         return result;
     plans = calloc(options->target_count, sizeof(struct ds_plan *));
@@ -144,7 +142,7 @@ int verb_plan(struct options *options, struct report *report,
      * error and no report. */
     result = make_plans(options, disk, plans, err);
     if (result == 0) {
-        common_disk(report, "source", "source", disk);
+        common_source(report, disk);
         if (options->ops)
             common_files(report, disk);
         report_array(report, "targets", NULL);

@@ -8,7 +8,7 @@
 /* What the shell is told. In the manual; never renumbered. */
 enum exit_status {
     STATUS_DONE = 0,
-    STATUS_FAILURE = 1, /* verify: the disks differ */
+    STATUS_FAILURE = 1, /* verify, compare: the disks differ; check: leaks */
     STATUS_USAGE = 2,
     STATUS_UNSUPPORTED = 3,
     STATUS_CORRUPT = 4,
@@ -35,6 +35,10 @@ verb_fn verb_map;
 verb_fn verb_plan;
 verb_fn verb_convert;
 verb_fn verb_verify;
+verb_fn verb_compare;
+verb_fn verb_check;
+verb_fn verb_measure;
+verb_fn verb_points;
 
 /** The table; NULL past the end. */
 const struct verb *verb_at(size_t index);
