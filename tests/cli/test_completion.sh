@@ -22,22 +22,32 @@ offers() {
         fail "$*: have '$have' expect '$expected'"
 }
 
-offers '--help --version convert help info map plan verify' diskshift ''
-offers 'convert' diskshift co
+offers '--help --version check compare convert help info map measure plan snapshot-points verify' \
+    diskshift ''
+offers 'compare convert' diskshift co
 offers 'plan' diskshift help pl
 offers '--require-clone' diskshift plan --req
 offers '--target-format --to' diskshift plan --t
 offers '--force' diskshift convert --fo
 offers '' diskshift plan --fo
 offers 'auto graft range' diskshift plan --strategy ''
-offers 'qcow2 raw vhd vhdx vmdk' diskshift convert -O ''
-offers 'qcow2 raw vhd vhdx vmdk' diskshift info -f ''
+for option in "convert -O" "info -f" "compare -F" "measure -O"; do
+    # shellcheck disable=SC2086 # two words
+    offers "$(diskshift __complete values $option | sort | xargs)" \
+        diskshift $option ''
+done
+offers 'vhd vhdx' diskshift measure -O vh
 offers 'vhd= vhdx=' diskshift convert --to vh
 offers 'cluster_size=' diskshift convert --to qcow2=x -o cl
 offers 'cluster_size=' diskshift convert -O qcow2 a b -o cl
 offers 'cluster_size=' diskshift convert a b.qcow2 -o cl
 offers 'folder' diskshift info --allow-refs fo
 offers 'folder folder.raw' diskshift info fo
+offers 'file.raw' diskshift info --key-file 'fi'
+offers '' diskshift convert --snapshot ''
+offers '--other-format --other-key-file --other-member --other-snapshot' \
+    diskshift compare --other
+offers 'cluster_size=' diskshift measure -O qcow2 -o cl
 offers 'file.raw' diskshift convert folder.raw 'fi'
 offers '' diskshift convert --growth ''
 finish

@@ -27,6 +27,18 @@ run "--warn-copy is content" 0 convert --warn-copy --force a.raw b.qcow2
 silent err
 said 'shared: ' out
 
+run "measure here: shared" 0 measure --json -O qcow2 a.raw
+silent err
+json '.measure | .copied_bytes == 0 and .shared_bytes >= 458752 and
+    .new_bytes == .metadata_bytes and .new_bytes < 458752'
+check "as the conversion did" test "$(jq .measure.shared_bytes out)" = \
+    "$("$DISKSHIFT" plan --json a.raw x.qcow2 | jq '.targets[0].shared_bytes')"
+run "measure elsewhere: copied, and nothing shared" 0 measure --json \
+    -O qcow2 a.raw "$work"
+json '.measure | .shared_bytes == 0 and .copied_bytes >= 458752'
+run "compare proves without reading" 0 compare --json a.raw b.qcow2
+json '.verify | .proven_bytes >= 458752 and .hashed_bytes == 0'
+
 for strategy in range graft; do
     run "--strategy $strategy" 0 convert --json --strategy $strategy \
         b.qcow2 $strategy.vmdk

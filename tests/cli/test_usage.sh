@@ -57,6 +57,22 @@ wrong "progress to a closed descriptor" 'not open' \
 wrong "progress to a descriptor to read" 'not open to write' \
     convert --progress=0 a.raw b.raw
 wrong "verify with one file" 'expect SOURCE and TARGET' verify a.raw
+wrong "compare with one file" 'expect two images' compare a.raw
+wrong "compare with three files" 'unexpected c' compare a.raw b.raw c
+wrong "--strict is not verify's" 'unknown option --strict' \
+    verify --strict a.raw a.raw
+wrong "check without a file" 'expect SOURCE' check
+wrong "measure without a format" 'expect -O' measure a.raw
+wrong "measure into two directories" 'unexpected b' measure -O raw a.raw . b
+wrong "measure of an unknown format" 'have floppy expect one of' \
+    measure -O floppy a.raw
+wrong "measure with an option that the format does not have" \
+    'no_such_option' measure -O qcow2 -o no_such_option=1 a.raw
+wrong "snapshot-points of a snapshot" 'unknown option --snapshot' \
+    snapshot-points --snapshot one a.raw
+wrong "a snapshot of what has none" 'has no internal snapshots' \
+    info --snapshot one a.raw
+wrong "a snapshot without a name" 'empty' info --snapshot= a.raw
 check "nothing was made" test "$(ls)" = "$(printf 'a.raw\nerr\nout')"
 
 echo "- '--' ends the options"
