@@ -123,6 +123,16 @@ uint64_t qcow2_l1_entry_count(uint64_t size_bytes, uint32_t cluster_bits)
     return ds_div_up(size_bytes, UINT64_C(1) << (2 * cluster_bits - 3));
 }
 
+uint64_t qcow2_l1_entry_count_of(const struct qcow2_header *header,
+                                 uint64_t size_bytes)
+{
+    bool extended =
+        (header->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2) != 0;
+
+    return ds_div_up(size_bytes, UINT64_C(1) << (2 * header->cluster_bits -
+                                                 (extended ? 4 : 3)));
+}
+
 static int add_fixed(struct qcow2_shape *shape,
                      const struct qcow2_pointer *pointer, const char *name,
                      struct ds_error *err)
@@ -143,8 +153,7 @@ static int add_fixed(struct qcow2_shape *shape,
 static int check_l1(const struct qcow2_header *header,
                     struct qcow2_shape *shape, struct ds_error *err)
 {
-    uint64_t need =
-        qcow2_l1_entry_count(header->size_bytes, header->cluster_bits);
+    uint64_t need = qcow2_l1_entry_count_of(header, header->size_bytes);
     struct qcow2_pointer l1 = { "header: l1_table_offset", AT(l1_table_offset),
                                 header->l1_offset_bytes,
                                 (uint64_t)header->l1_entry_count * 8 };
@@ -298,39 +307,6 @@ int qcow2_l1_entry_check(const struct qcow2_shape *shape, uint64_t raw,
     return qcow2_table_check(shape, &table, err);
 }
 
-int qcow2_l2_entry_check(const struct qcow2_shape *shape, uint64_t raw,
-                         uint64_t at_bytes, uint64_t visible_bytes,
-                         struct qcow2_l2_entry *out, struct ds_error *err)
-{
-    struct qcow2_pointer data = { "l2 entry", at_bytes,
-                                  raw & QCOW2_L2_OFFSET_MASK, visible_bytes };
-    /* Bit 0 is the zero flag from version 3 on. */
-    uint64_t reserved =
-        QCOW2_L2_RESERVED_MASK | (shape->version < 3 ? QCOW2_L2_ZERO : 0);
-    int result;
-
-    *out = (struct qcow2_l2_entry){ QCOW2_CLUSTER_HOLE, 0 };
-    if (raw == 0)
-        return 0;
-    if ((raw & QCOW2_L2_COMPRESSED) != 0)
-        return ds_fail_at(err, shape->file, at_bytes, DS_ERR_UNSUPPORTED,
-                          "qcow2: l2 entry: compressed clusters are not "
-                          "supported yet");
-    result = check_reserved(shape, data.name, raw, reserved, at_bytes, err);
-    if (result != 0)
-        return result;
-    if ((raw & QCOW2_L2_ZERO) != 0) {
-        /* What is preallocated there is not read, and need not be zeros. */
-        out->kind = QCOW2_CLUSTER_ZERO;
-        if (data.offset_bytes == 0 && (raw & QCOW2_COPIED) == 0)
-            return 0;
-        return qcow2_pointer_check(shape, &data, err);
-    }
-    out->kind = QCOW2_CLUSTER_DATA;
-    out->host_offset_bytes = data.offset_bytes;
-    return qcow2_pointer_check(shape, &data, err);
-}
-
 int qcow2_refcount_entry_check(const struct qcow2_shape *shape, uint64_t raw,
                                uint64_t at_bytes, uint64_t *out,
                                struct ds_error *err)
@@ -350,12 +326,16 @@ int qcow2_refcount_entry_check(const struct qcow2_shape *shape, uint64_t raw,
 void qcow2_snapshot_decode(const struct qcow2_snapshot_disk *wire,
                            struct qcow2_snapshot *out)
 {
-    uint64_t length = sizeof(*wire);
-
-    length += ds_be32_get(wire->extra_data_size);
-    length += ds_be16_get(wire->id_str_size);
-    length += ds_be16_get(wire->name_size);
-    out->l1_offset_bytes = ds_be64_get(wire->l1_table_offset);
-    out->l1_entry_count = ds_be32_get(wire->l1_size);
-    out->entry_bytes = length;
+    *out = (struct qcow2_snapshot){
+        .l1_offset_bytes = ds_be64_get(wire->l1_table_offset),
+        .l1_entry_count = ds_be32_get(wire->l1_size),
+        .extra_bytes = ds_be32_get(wire->extra_data_size),
+        .id_bytes = ds_be16_get(wire->id_str_size),
+        .name_bytes = ds_be16_get(wire->name_size),
+        .created_seconds = ds_be32_get(wire->date_sec),
+        .entry_bytes = sizeof(*wire),
+    };
+    out->entry_bytes += out->extra_bytes;
+    out->entry_bytes += out->id_bytes;
+    out->entry_bytes += out->name_bytes;
 }

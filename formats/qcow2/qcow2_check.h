@@ -6,14 +6,22 @@
 #include "format.h"
 #include "qcow2_disk.h"
 
-#define QCOW2_FIXED_COUNT_MAX 4u
+#define QCOW2_FIXED_COUNT_MAX 5u
 
 /** What every pointer of an image is judged by. */
 struct qcow2_shape {
     const struct ds_file *file; /* for messages; NULL while writing */
     uint64_t file_bytes;
     uint64_t cluster_bytes;
+    uint32_t cluster_bits;
     uint32_t version;
+    bool extended;  /* L2 entries have two words */
+    bool encrypted; /* so nothing is compressed */
+    /* Where data lies: `file`, or an external data file, whose offsets are
+     * the guest's. */
+    bool external;
+    const struct ds_file *data_file;
+    uint64_t data_file_bytes;
     /* The header and the tables it points at, on whole clusters. Overlaps
      * between records are found here, those with data by the engine. */
     uint32_t fixed_count;
@@ -54,21 +62,44 @@ int qcow2_header_check_tables(const struct qcow2_header *header,
 int qcow2_table_check(const struct qcow2_shape *shape,
                       const struct qcow2_pointer *pointer,
                       struct ds_error *err);
-/** The same but for the last, for data. */
+/** The same but for the last. */
 int qcow2_pointer_check(const struct qcow2_shape *shape,
                         const struct qcow2_pointer *pointer,
                         struct ds_error *err);
 
-/** L1 entries that `size_bytes` of guest need. */
+/** L1 entries that `size_bytes` of guest need; plain L2 entries. */
 uint64_t qcow2_l1_entry_count(uint64_t size_bytes, uint32_t cluster_bits);
+
+/** The same with extended L2 entries, which take twice the room. */
+uint64_t qcow2_l1_entry_count_of(const struct qcow2_header *header,
+                                 uint64_t size_bytes);
+
+/** What one L1 entry admits, as a power of two. */
+static inline unsigned qcow2_l1_shift(const struct qcow2_shape *shape)
+{
+    return 2 * shape->cluster_bits - (shape->extended ? 4 : 3);
+}
+
+static inline unsigned qcow2_l2_entry_bytes(const struct qcow2_shape *shape)
+{
+    return shape->extended ? 16 : 8;
+}
 
 /** The L2 table's offset, 0 where there is none. */
 int qcow2_l1_entry_check(const struct qcow2_shape *shape, uint64_t raw,
                          uint64_t at_bytes, uint64_t *out,
                          struct ds_error *err);
-/** `visible_bytes` of the cluster belong to the guest's disk. */
-int qcow2_l2_entry_check(const struct qcow2_shape *shape, uint64_t raw,
-                         uint64_t at_bytes, uint64_t visible_bytes,
+
+/** An L2 entry as it lies, and whose it is. */
+struct qcow2_l2_raw {
+    uint64_t descriptor;
+    uint64_t subclusters;        /* extended only */
+    uint64_t at_bytes;           /* of the entry, in the file */
+    uint64_t guest_offset_bytes; /* where its cluster begins */
+    uint64_t visible_bytes;      /* of the cluster, on the guest's disk */
+};
+int qcow2_l2_entry_check(const struct qcow2_shape *shape,
+                         const struct qcow2_l2_raw *raw,
                          struct qcow2_l2_entry *out, struct ds_error *err);
 /** The refcount block's offset, 0 where there is none. */
 int qcow2_refcount_entry_check(const struct qcow2_shape *shape, uint64_t raw,
@@ -87,10 +118,14 @@ int qcow2_extension_next(const struct ds_file *file, const uint8_t *bytes,
                          size_t length, size_t offset,
                          struct qcow2_extension *out, struct ds_error *err);
 
-/** Refuse what the incompatible features, encryption and backing file of
- * this image ask of a reader. `bytes` as for qcow2_extension_next. */
+/** Whether features and encryption are known and agree with each other.
+ * `bytes` as for qcow2_extension_next. */
 int qcow2_features_check(const struct qcow2_header *header,
                          const struct ds_file *file, const uint8_t *bytes,
                          size_t length, struct ds_error *err);
+
+/** Copies text of the image's into a message's: printable ASCII only. */
+void qcow2_copy_printable(char *to, size_t to_bytes, const uint8_t *from,
+                          size_t from_bytes);
 
 #endif

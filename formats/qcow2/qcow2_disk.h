@@ -109,11 +109,13 @@ struct qcow2_header {
 
 #define QCOW2_COMPATIBLE_LAZY_REFCOUNTS (UINT64_C(1) << 0)
 #define QCOW2_AUTOCLEAR_BITMAPS (UINT64_C(1) << 0)
+#define QCOW2_AUTOCLEAR_DATA_FILE_RAW (UINT64_C(1) << 1)
 
 /* -- bounds -------------------------------------------------------------- */
 
-#define QCOW2_CLUSTER_BITS_MIN 9u  /* the document's */
-#define QCOW2_CLUSTER_BITS_MAX 21u /* QEMU's: 2 MiB */
+#define QCOW2_CLUSTER_BITS_MIN 9u           /* the document's */
+#define QCOW2_CLUSTER_BITS_MAX 21u          /* QEMU's: 2 MiB */
+#define QCOW2_CLUSTER_BITS_EXTENDED_MIN 14u /* subclusters of 512 bytes */
 #define QCOW2_REFCOUNT_ORDER_MAX 6u
 #define QCOW2_BACKING_NAME_BYTES_MAX 1023u
 
@@ -148,6 +150,9 @@ struct qcow2_extension {
 #define QCOW2_EXTENSION_END UINT32_C(0x00000000)
 #define QCOW2_EXTENSION_FEATURE_NAMES UINT32_C(0x6803f857)
 #define QCOW2_EXTENSION_BITMAPS UINT32_C(0x23852875)
+#define QCOW2_EXTENSION_BACKING_FORMAT UINT32_C(0xe2792aca)
+#define QCOW2_EXTENSION_DATA_FILE UINT32_C(0x44415441)
+#define QCOW2_EXTENSION_CRYPT_HEADER UINT32_C(0x0537be77)
 
 /* qcow2: Feature name table */
 struct qcow2_feature_name_disk {
@@ -171,6 +176,28 @@ _Static_assert(offsetof(struct qcow2_bitmaps_disk, bitmap_directory_offset) ==
                    16,
                "");
 
+/* qcow2: Full disk encryption header pointer */
+struct qcow2_crypt_header_disk {
+    ds_be64 offset;
+    ds_be64 length;
+};
+_Static_assert(sizeof(struct qcow2_crypt_header_disk) == 16,
+               "qcow2 full disk encryption header pointer");
+
+/* qcow2: Bitmap directory */
+struct qcow2_bitmap_disk {
+    ds_be64 bitmap_table_offset;
+    ds_be32 bitmap_table_size; /* entries */
+    ds_be32 flags;
+    uint8_t type;
+    uint8_t granularity_bits;
+    ds_be16 name_size;
+    ds_be32 extra_data_size;
+    /* extra data, name, padded to a multiple of 8 */
+};
+_Static_assert(sizeof(struct qcow2_bitmap_disk) == 24, "qcow2 bitmap");
+_Static_assert(offsetof(struct qcow2_bitmap_disk, name_size) == 18, "");
+
 /* -- snapshot table entry (qcow2: Snapshots) ----------------------------- */
 
 struct qcow2_snapshot_disk {
@@ -192,10 +219,26 @@ _Static_assert(offsetof(struct qcow2_snapshot_disk, name_size) == 14, "");
 _Static_assert(offsetof(struct qcow2_snapshot_disk, vm_clock_nsec) == 24, "");
 _Static_assert(offsetof(struct qcow2_snapshot_disk, extra_data_size) == 36, "");
 
+/* Its extra data; a record holds as much of it as its writer knew. */
+struct qcow2_snapshot_extra_disk {
+    ds_be64 vm_state_size;
+    ds_be64 disk_size;
+    ds_be64 icount;
+};
+_Static_assert(sizeof(struct qcow2_snapshot_extra_disk) == 24,
+               "qcow2 snapshot extra data");
+
 struct qcow2_snapshot {
     uint64_t l1_offset_bytes;
     uint64_t l1_entry_count;
+    uint32_t extra_bytes;
+    uint32_t id_bytes;
+    uint32_t name_bytes;
+    uint32_t created_seconds;
     uint64_t entry_bytes; /* with id and name, without the padding */
+    /* from the extra data */
+    bool has_size;
+    uint64_t size_bytes; /* the guest's disk then */
 };
 
 /* -- table entries: 64 bits, big-endian ---------------------------------- */
@@ -216,15 +259,36 @@ struct qcow2_snapshot {
 #define QCOW2_REFCOUNT_OFFSET_MASK UINT64_C(0xfffffffffffffe00)
 #define QCOW2_REFCOUNT_RESERVED_MASK UINT64_C(0x00000000000001ff)
 
+/* qcow2: Compressed Clusters Descriptor. The offset has the bits below a
+ * border that depends on the cluster size, the count of further sectors those
+ * from there to 61. */
+static inline unsigned qcow2_compressed_offset_bits(uint32_t cluster_bits)
+{
+    return 62 - (cluster_bits - 8);
+}
+
+/* qcow2: Extended L2 Entries. A second word holds two bits for each of 32
+ * subclusters, subcluster 0 in the lowest. */
+#define QCOW2_SUBCLUSTER_COUNT 32u
+#define QCOW2_SUBCLUSTERS_ALLOCATED UINT64_C(0x00000000ffffffff)
+#define QCOW2_SUBCLUSTERS_ZERO UINT64_C(0xffffffff00000000)
+
+/* qcow2: Bitmap table */
+#define QCOW2_BITMAP_OFFSET_MASK UINT64_C(0x00fffffffffffe00)
+
 enum qcow2_cluster_kind {
     QCOW2_CLUSTER_HOLE,
     QCOW2_CLUSTER_ZERO,
-    QCOW2_CLUSTER_DATA
+    QCOW2_CLUSTER_DATA,
+    QCOW2_CLUSTER_COMPRESSED,
+    QCOW2_CLUSTER_MIXED /* its subclusters differ: see `subclusters` */
 };
 
 struct qcow2_l2_entry {
     enum qcow2_cluster_kind kind;
-    uint64_t host_offset_bytes; /* DATA only */
+    uint64_t host_offset_bytes; /* also where nothing of it is read; 0: none */
+    uint64_t stored_bytes;      /* COMPRESSED: at most */
+    uint64_t subclusters;       /* extended: the second word */
 };
 
 #endif

@@ -36,9 +36,8 @@ int qcow2_extension_next(const struct ds_file *file, const uint8_t *bytes,
     return 1;
 }
 
-/* Copies text of the image's into a message's: printable ASCII only. */
-static void copy_printable(char *to, size_t to_bytes, const uint8_t *from,
-                           size_t from_bytes)
+void qcow2_copy_printable(char *to, size_t to_bytes, const uint8_t *from,
+                          size_t from_bytes)
 {
     size_t i;
 
@@ -70,8 +69,9 @@ static void feature_name(const struct qcow2_header *header,
             if (entry.type != QCOW2_FEATURE_TYPE_INCOMPATIBLE ||
                 entry.bit != bit)
                 continue;
-            copy_printable(name, FEATURE_NAME_BYTES + 1,
-                           (const uint8_t *)entry.name, FEATURE_NAME_BYTES);
+            qcow2_copy_printable(name, FEATURE_NAME_BYTES + 1,
+                                 (const uint8_t *)entry.name,
+                                 FEATURE_NAME_BYTES);
             return;
         }
     }
@@ -121,43 +121,42 @@ static int check_compression(const struct qcow2_header *header,
 static int check_crypt(const struct qcow2_header *header,
                        const struct ds_file *file, struct ds_error *err)
 {
-    const char *name = "an unknown encryption";
-
-    if (header->crypt_method == QCOW2_CRYPT_NONE)
+    if (header->crypt_method == QCOW2_CRYPT_NONE ||
+        header->crypt_method == QCOW2_CRYPT_LUKS)
         return 0;
-    if (header->crypt_method == QCOW2_CRYPT_AES)
-        name = "AES encryption";
-    if (header->crypt_method == QCOW2_CRYPT_LUKS)
-        name = "LUKS encryption";
-    return ds_fail_at(err, file, AT(crypt_method), DS_ERR_UNSUPPORTED,
-                      "qcow2: header: crypt_method %" PRIu32
-                      ": %s is not supported yet",
-                      header->crypt_method, name);
+    return ds_fail_at(
+        err, file, AT(crypt_method), DS_ERR_UNSUPPORTED,
+        "qcow2: header: crypt_method %" PRIu32 ": %s is not supported",
+        header->crypt_method,
+        header->crypt_method == QCOW2_CRYPT_AES ? "legacy AES encryption"
+                                                : "an unknown encryption");
 }
 
-static int check_backing(const struct qcow2_header *header,
-                         const struct ds_file *file, const uint8_t *bytes,
-                         size_t length, struct ds_error *err)
+static int check_extended(const struct qcow2_header *header,
+                          const struct ds_file *file, struct ds_error *err)
 {
-    char name[256];
-
-    if (header->backing_file_offset_bytes == 0)
+    if ((header->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2) == 0 ||
+        header->cluster_bits >= QCOW2_CLUSTER_BITS_EXTENDED_MIN)
         return 0;
-    if (header->backing_file_bytes > QCOW2_BACKING_NAME_BYTES_MAX ||
-        !ds_range_fits(header->backing_file_offset_bytes,
-                       header->backing_file_bytes, length))
-        return ds_fail_at(
-            err, file, AT(backing_file_size), DS_ERR_CORRUPT,
-            "qcow2: header: backing file name, have %" PRIu32
-            " bytes at %" PRIu64 " expect at most %u in the first cluster",
-            header->backing_file_bytes, header->backing_file_offset_bytes,
-            QCOW2_BACKING_NAME_BYTES_MAX);
-    copy_printable(name, sizeof(name),
-                   bytes + header->backing_file_offset_bytes,
-                   header->backing_file_bytes);
-    return ds_fail_at(err, file, AT(backing_file_offset), DS_ERR_UNSUPPORTED,
-                      "qcow2: header: backing file '%s' is not supported yet",
-                      name);
+    return ds_fail_at(err, file, AT(cluster_bits), DS_ERR_CORRUPT,
+                      "qcow2: header: cluster_bits, have %" PRIu32
+                      " expect at least %u with extended l2 entries",
+                      header->cluster_bits, QCOW2_CLUSTER_BITS_EXTENDED_MIN);
+}
+
+/* A raw data file is the whole disk, whatever lies beneath. */
+static int check_data_file(const struct qcow2_header *header,
+                           const struct ds_file *file, struct ds_error *err)
+{
+    if ((header->incompatible_features & QCOW2_INCOMPATIBLE_DATA_FILE) == 0)
+        return 0;
+    if ((header->autoclear_features & QCOW2_AUTOCLEAR_DATA_FILE_RAW) != 0 &&
+        header->backing_file_offset_bytes != 0)
+        return ds_fail_at(err, file, AT(backing_file_offset), DS_ERR_CORRUPT,
+                          "qcow2: header: backing_file_offset, have %" PRIu64
+                          " expect 0 with a raw external data file",
+                          header->backing_file_offset_bytes);
+    return 0;
 }
 
 int qcow2_features_check(const struct qcow2_header *header,
@@ -174,20 +173,12 @@ int qcow2_features_check(const struct qcow2_header *header,
                           "qcow2: header: marked corrupt (incompatible feature "
                           "bit 1), have 0x%" PRIx64 " expect it clear",
                           set);
-    if ((set & QCOW2_INCOMPATIBLE_DATA_FILE) != 0)
-        return ds_fail_at(err, file, AT(incompatible_features),
-                          DS_ERR_UNSUPPORTED,
-                          "qcow2: header: external data file (incompatible "
-                          "feature bit 2) is not supported yet");
-    if ((set & QCOW2_INCOMPATIBLE_EXTENDED_L2) != 0)
-        return ds_fail_at(err, file, AT(incompatible_features),
-                          DS_ERR_UNSUPPORTED,
-                          "qcow2: header: extended l2 entries (incompatible "
-                          "feature bit 4) are not supported yet");
     result = check_compression(header, file, err);
     if (result == 0)
         result = check_crypt(header, file, err);
     if (result == 0)
-        result = check_backing(header, file, bytes, length, err);
+        result = check_extended(header, file, err);
+    if (result == 0)
+        result = check_data_file(header, file, err);
     return result;
 }

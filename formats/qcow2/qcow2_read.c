@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading: the header, the L1 table (held in memory, at most 32 MiB) and the
- * map. L2 tables are only looked at through the cursor's window.
+ * Opening: the header and the L1 table (held in memory, at most 32 MiB). L2
+ * tables are only looked at through the cursor's window: see qcow2_map.c.
  *
  *   guest offset:  | L1 index | L2 index | offset in the cluster |
  *                    the rest   bits - 3   cluster_bits
  *
- * Only the active L1 table is followed; snapshots are named by their count.
+ * One L1 table is followed, the active one or that of a snapshot.
  */
+#include "luks.h"
 #include "qcow2.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -66,43 +68,52 @@ static int read_header(struct qcow2_image *image, struct ds_error *err)
         .file = file,
         .file_bytes = file->size_bytes,
         .cluster_bytes = UINT64_C(1) << image->header.cluster_bits,
+        .cluster_bits = image->header.cluster_bits,
         .version = image->header.version,
+        .extended = (image->header.incompatible_features &
+                     QCOW2_INCOMPATIBLE_EXTENDED_L2) != 0,
+        .external = (image->header.incompatible_features &
+                     QCOW2_INCOMPATIBLE_DATA_FILE) != 0,
+        .encrypted = image->header.crypt_method == QCOW2_CRYPT_LUKS,
+        .data_file = file,
+        .data_file_bytes = file->size_bytes,
     };
     return 0;
 }
 
-static int read_extensions(struct qcow2_image *image, const uint8_t *bytes,
-                           size_t length, struct ds_error *err)
+/* L2 tables are clusters of the file, each named once by a table. */
+static int count_l2_tables(const struct qcow2_image *image,
+                           struct ds_error *err)
 {
-    struct ds_file *file = image->base.files[0];
-    struct qcow2_extension extension;
-    struct qcow2_bitmaps_disk bitmaps;
-    size_t offset = image->header.header_length_bytes;
-    int more;
+    uint64_t most = image->shape.file_bytes / image->shape.cluster_bytes;
+    uint64_t count = 0;
 
-    while ((more = qcow2_extension_next(file, bytes, length, offset, &extension,
-                                        err)) == 1) {
-        if (extension.type == QCOW2_EXTENSION_BITMAPS &&
-            extension.data_bytes >= sizeof(bitmaps)) {
-            memcpy(&bitmaps, bytes + extension.data_offset, sizeof(bitmaps));
-            image->bitmap_count = ds_be32_get(bitmaps.nb_bitmaps);
-        }
-        offset = extension.next_offset;
-    }
-    return more;
+    for (uint64_t i = 0; i < image->l1_entry_count; i++)
+        count += image->l2_offsets_bytes[i] != 0;
+    if (count <= most)
+        return 0;
+    return ds_fail_at(
+        err, image->base.files[0], image->l1_offset_bytes, DS_ERR_CORRUPT,
+        "qcow2: l1 table, have %" PRIu64
+        " l2 tables expect at most the file's %" PRIu64 " clusters",
+        count, most);
 }
 
+/* Entries beyond what the table holds, but which the disk needs, are none: a
+ * snapshot's of before the disk was grown. */
 static int read_l1(struct qcow2_image *image, struct ds_error *err)
 {
     struct ds_file *file = image->base.files[0];
-    const uint64_t begin = image->header.l1_offset_bytes;
-    const size_t count = image->header.l1_entry_count;
+    const uint64_t begin = image->l1_offset_bytes;
+    const size_t count = (size_t)image->l1_entry_count;
+    const uint64_t need =
+        qcow2_l1_entry_count_of(&image->header, image->base.size_bytes);
     ds_auto(ds_window_free) struct ds_window window = { 0 };
     const uint8_t *bytes;
     size_t available, i = 0;
 
-    image->l2_offsets_bytes =
-        malloc((count != 0 ? count : 1) * sizeof(*image->l2_offsets_bytes));
+    image->l2_offsets_bytes = calloc((size_t)ds_max_u64(need, count) + 1,
+                                     sizeof(*image->l2_offsets_bytes));
     if (image->l2_offsets_bytes == NULL)
         return ds_fail_memory(err);
     while (i < count) {
@@ -122,30 +133,99 @@ static int read_l1(struct qcow2_image *image, struct ds_error *err)
         if (result != 0)
             return result;
     }
+    image->l1_entry_count = ds_max_u64(need, count);
+    return count_l2_tables(image, err);
+}
+
+static int open_data_file(struct qcow2_image *image,
+                          const struct ds_open_context *context,
+                          struct ds_error *err)
+{
+    struct ds_file *file;
+    int result;
+
+    if (!image->shape.external)
+        return 0;
+    if (image->data_file_name == NULL)
+        return ds_fail_at(err, image->base.files[0], DS_OFFSET_NONE,
+                          DS_ERR_UNSUPPORTED,
+                          "qcow2: header: external data file without a name "
+                          "is not supported");
+    result = ds_image_add_file(&image->base, context, image->data_file_name,
+                               &image->data_file_index, err);
+    if (result != 0)
+        return result;
+    file = image->base.files[image->data_file_index];
+    image->shape.data_file = file;
+    image->shape.data_file_bytes = file->size_bytes;
     return 0;
 }
 
-static int open_checked(struct qcow2_image *image, struct ds_error *err)
+/* The header pointer is an extension: its place is checked when all fixed
+ * tables are known, which this becomes one of. */
+static int open_luks(struct qcow2_image *image,
+                     const struct ds_open_context *context,
+                     struct ds_error *err)
+{
+    struct qcow2_shape *shape = &image->shape;
+    const struct qcow2_pointer pointer = { "full disk encryption header", 0,
+                                           image->luks_offset_bytes,
+                                           image->luks_bytes };
+    int result;
+
+    if (!shape->encrypted)
+        return 0;
+    result = qcow2_table_check(shape, &pointer, err);
+    if (result != 0)
+        return result;
+    assert(shape->fixed_count < QCOW2_FIXED_COUNT_MAX);
+    shape->fixed[shape->fixed_count++] = (struct qcow2_fixed){
+        "luks header", pointer.offset_bytes,
+        ds_align_up(pointer.offset_bytes + pointer.length_bytes,
+                    shape->cluster_bytes)
+    };
+    result = luks_open(image->base.files[0], image->luks_offset_bytes,
+                       image->luks_bytes, &image->luks, err);
+    if (result == 0 && context->key_file != NULL)
+        result = luks_unlock(image->luks, context->key_file, err);
+    return result;
+}
+
+static int read_first_cluster(struct qcow2_image *image, struct ds_error *err)
 {
     struct ds_file *file = image->base.files[0];
     ds_autofree uint8_t *bytes = NULL;
     size_t length;
-    int result = read_header(image, err);
+    int result = read_header_cluster(file, image->shape.cluster_bytes, &bytes,
+                                     &length, err);
 
-    if (result != 0)
-        return result;
-    result = read_header_cluster(file, image->shape.cluster_bytes, &bytes,
-                                 &length, err);
     if (result == 0)
         result = qcow2_features_check(&image->header, file, bytes, length, err);
     if (result == 0)
-        result = read_extensions(image, bytes, length, err);
+        result = qcow2_names_read(image, bytes, length, err);
+    return result;
+}
+
+static int open_checked(struct qcow2_image *image,
+                        const struct ds_open_context *context,
+                        struct ds_error *err)
+{
+    int result = read_header(image, err);
+
+    if (result == 0)
+        result = read_first_cluster(image, err);
     if (result == 0)
         result = qcow2_header_check_tables(&image->header, &image->shape, err);
     if (result == 0)
-        result = read_l1(image, err);
+        result = open_data_file(image, context, err);
+    if (result == 0)
+        result = open_luks(image, context, err);
     image->base.size_bytes = image->header.size_bytes;
-    return result;
+    image->l1_entry_count = image->header.l1_entry_count;
+    image->l1_offset_bytes = image->header.l1_offset_bytes;
+    if (result == 0 && context->snapshot != NULL)
+        result = qcow2_snapshot_select(image, context->snapshot, err);
+    return result == 0 ? read_l1(image, err) : result;
 }
 
 int qcow2_open(struct ds_file *file, const struct ds_open_context *context,
@@ -154,14 +234,15 @@ int qcow2_open(struct ds_file *file, const struct ds_open_context *context,
     struct qcow2_image *image = calloc(1, sizeof(*image));
     int result;
 
-    (void)context; /* backing and data files are refused */
     if (image == NULL)
         return ds_fail_memory(err);
     image->base.format = &qcow2_format_ops;
     image->base.file_count = 1;
     image->base.files[0] = file;
-    result = open_checked(image, err);
+    result = open_checked(image, context, err);
     if (result != 0) {
+        if (image->data_file_index != 0)
+            ds_file_close(image->base.files[image->data_file_index]);
         qcow2_close(&image->base);
         return result;
     }
@@ -173,221 +254,10 @@ void qcow2_close(struct ds_image *base)
 {
     struct qcow2_image *image = (struct qcow2_image *)base;
 
+    luks_close(image->luks);
     free(image->l2_offsets_bytes);
+    free(image->snapshot_id);
+    free(image->backing_name);
+    free(image->data_file_name);
     free(image);
-}
-
-/* -- the map --------------------------------------------------------------- */
-
-/* A stretch of L2 entries in view: neighbouring clusters of the guest. */
-struct stretch {
-    const uint8_t *bytes;
-    size_t count;
-    uint64_t at_bytes;    /* of the first entry, in the file */
-    uint64_t first_guest; /* where its cluster begins */
-};
-
-static inline uint64_t entry_at(const struct stretch *stretch, size_t index)
-{
-    ds_be64 wire;
-
-    memcpy(&wire, stretch->bytes + index * sizeof(wire), sizeof(wire));
-    return ds_be64_get(wire);
-}
-
-/* Entries from the second on that are `step` above their predecessor, up to
- * `count`. With step 0: that are equal. This loop walks every cluster of a
- * disk, several times per conversion. */
-static size_t run_length(const struct stretch *stretch, size_t count,
-                         uint64_t step, uint64_t ignored_bits)
-{
-    uint64_t expect = entry_at(stretch, 0) & ~ignored_bits;
-    size_t i;
-
-    for (i = 1; i < count; i++) {
-        expect += step;
-        if ((entry_at(stretch, i) & ~ignored_bits) != expect)
-            break;
-    }
-    return i;
-}
-
-/* The last of the L2 tables that follow `first`'s in the file without a gap,
- * as they do when we wrote them. The cursor remembers the answer. */
-static uint64_t last_neighbour(const struct qcow2_image *image,
-                               struct ds_cursor *cursor, uint64_t first)
-{
-    const uint64_t cluster_bytes = image->shape.cluster_bytes;
-    const uint64_t *tables = image->l2_offsets_bytes;
-    uint64_t *known_begin = &cursor->scratch[0];
-    uint64_t *known_end = &cursor->scratch[1];
-    uint64_t last = first;
-
-    if (*known_begin <= first && first < *known_end)
-        return *known_end - 1;
-    while (last + 1 < image->header.l1_entry_count &&
-           tables[last + 1] == tables[last] + cluster_bytes &&
-           (last - first) * cluster_bytes < DS_WINDOW_BYTES_MAX)
-        last++;
-    *known_begin = first;
-    *known_end = last + 1;
-    return last;
-}
-
-/* Make the entries from `guest_offset`'s on visible: to the end of its L2
- * table, or on into its neighbours. */
-static int view_l2(struct qcow2_image *image, struct ds_cursor *cursor,
-                   uint64_t guest_offset, struct stretch *out,
-                   struct ds_error *err)
-{
-    const uint64_t cluster_bytes = image->shape.cluster_bytes;
-    const uint32_t bits = image->header.cluster_bits;
-    uint64_t cluster = guest_offset >> bits;
-    uint64_t first = cluster >> (bits - 3);
-    uint64_t last = last_neighbour(image, cursor, first);
-    uint64_t skip = cluster % (cluster_bytes / 8) * 8, most, left;
-    size_t available;
-    int result;
-
-    out->first_guest = cluster << bits;
-    out->at_bytes = image->l2_offsets_bytes[first] + skip;
-    left = ds_div_up(image->base.size_bytes - out->first_guest, cluster_bytes);
-    most = ds_min_u64((last - first + 1) * cluster_bytes - skip, left * 8);
-    result = ds_window_view(&cursor->table, image->base.files[0], out->at_bytes,
-                            sizeof(ds_be64), (size_t)most, &out->bytes,
-                            &available, err);
-    out->count = available / sizeof(ds_be64);
-    return result;
-}
-
-/* No L2 table here: a hole up to the next one. */
-static uint64_t l1_hole_end(const struct qcow2_image *image, uint64_t l1_index,
-                            unsigned l1_shift)
-{
-    const uint64_t count = qcow2_l1_entry_count(image->base.size_bytes,
-                                                image->header.cluster_bits);
-
-    while (l1_index < count && image->l2_offsets_bytes[l1_index] == 0)
-        l1_index++;
-    return ds_min_u64(l1_index << l1_shift, image->base.size_bytes);
-}
-
-/* How many clusters of the stretch continue the first, which was checked and
- * is `entry`. The others are what the first is, with the offset that their
- * turn asks for, so they need no check but for the file's end. */
-static size_t continued(const struct qcow2_image *image,
-                        const struct stretch *stretch,
-                        const struct qcow2_l2_entry *entry)
-{
-    const uint64_t cluster_bytes = image->shape.cluster_bytes;
-    uint64_t whole;
-
-    if (entry->kind != QCOW2_CLUSTER_DATA)
-        return run_length(stretch, stretch->count, 0, 0);
-    whole =
-        (image->shape.file_bytes - entry->host_offset_bytes) / cluster_bytes;
-    return run_length(stretch, (size_t)ds_min_u64(stretch->count, whole),
-                      cluster_bytes, QCOW2_COPIED);
-}
-
-int qcow2_extent_at(struct ds_image *base, struct ds_cursor *cursor,
-                    uint64_t guest_offset, struct ds_extent *out,
-                    struct ds_error *err)
-{
-    struct qcow2_image *image = (struct qcow2_image *)base;
-    const uint64_t cluster_bytes = image->shape.cluster_bytes;
-    const unsigned l1_shift = 2 * image->header.cluster_bits - 3;
-    struct qcow2_l2_entry entry;
-    struct stretch stretch;
-    uint64_t end, visible;
-    int result;
-
-    *out = (struct ds_extent){ .guest_offset_bytes = guest_offset,
-                               .kind = DS_EXTENT_HOLE,
-                               .file_index = DS_FILE_NONE };
-    if (image->l2_offsets_bytes[guest_offset >> l1_shift] == 0) {
-        end = l1_hole_end(image, guest_offset >> l1_shift, l1_shift);
-        out->length_bytes = end - guest_offset;
-        return 0;
-    }
-    result = view_l2(image, cursor, guest_offset, &stretch, err);
-    if (result != 0)
-        return result;
-    visible = ds_min_u64(cluster_bytes, base->size_bytes - stretch.first_guest);
-    result = qcow2_l2_entry_check(&image->shape, entry_at(&stretch, 0),
-                                  stretch.at_bytes, visible, &entry, err);
-    if (result != 0)
-        return result;
-    end = stretch.first_guest +
-          continued(image, &stretch, &entry) * cluster_bytes;
-    out->length_bytes = ds_min_u64(end, base->size_bytes) - guest_offset;
-    if (entry.kind == QCOW2_CLUSTER_ZERO)
-        out->kind = DS_EXTENT_ZERO;
-    if (entry.kind == QCOW2_CLUSTER_DATA) {
-        out->kind = DS_EXTENT_DATA;
-        out->file_index = 0;
-        out->file_offset_bytes =
-            entry.host_offset_bytes + (guest_offset - stretch.first_guest);
-    }
-    return 0;
-}
-
-/* -- facts ----------------------------------------------------------------- */
-
-struct reporter {
-    ds_fact_fn *fact;
-    void *user;
-};
-
-static void report_text(const struct reporter *to, const char *key,
-                        const char *text)
-{
-    struct ds_fact fact = { .key = key, .text = text };
-
-    to->fact(to->user, &fact);
-}
-
-static void report_number(const struct reporter *to, const char *key,
-                          uint64_t number)
-{
-    struct ds_fact fact = { .key = key, .number = number };
-
-    to->fact(to->user, &fact);
-}
-
-static void report_boolean(const struct reporter *to, const char *key, bool yes)
-{
-    struct ds_fact fact = { .key = key, .number = yes, .is_boolean = true };
-
-    to->fact(to->user, &fact);
-}
-
-void qcow2_facts(struct ds_image *base, ds_fact_fn *fact, void *user)
-{
-    const struct qcow2_image *image = (const struct qcow2_image *)base;
-    const struct qcow2_header *header = &image->header;
-    const struct reporter to = { fact, user };
-
-    report_number(&to, "version", header->version);
-    report_text(&to, "compat", header->version == 2 ? "0.10" : "1.1");
-    report_number(&to, "cluster_size_bytes", image->shape.cluster_bytes);
-    report_number(&to, "refcount_bits", UINT64_C(1) << header->refcount_order);
-    report_text(&to, "compression_type",
-                header->compression_type == QCOW2_COMPRESSION_ZSTD ? "zstd"
-                                                                   : "zlib");
-    report_boolean(&to, "dirty",
-                   (header->incompatible_features & QCOW2_INCOMPATIBLE_DIRTY) !=
-                       0);
-    report_boolean(
-        &to, "lazy_refcounts",
-        (header->compatible_features & QCOW2_COMPATIBLE_LAZY_REFCOUNTS) != 0);
-    report_number(&to, "internal_snapshot_count", header->snapshot_count);
-    report_number(&to, "bitmap_count", image->bitmap_count);
-    report_number(&to, "header_length_bytes", header->header_length_bytes);
-    report_number(&to, "l1_table_offset_bytes", header->l1_offset_bytes);
-    report_number(&to, "l1_entry_count", header->l1_entry_count);
-    report_number(&to, "refcount_table_offset_bytes",
-                  header->refcount_table_offset_bytes);
-    report_number(&to, "refcount_table_size_bytes",
-                  header->refcount_table_clusters * image->shape.cluster_bytes);
 }

@@ -18,24 +18,21 @@ const struct ds_target_option qcow2_target_options[] = {
     { "compat", "1.1, 0.10", "1.1", "1.1 is version 3, 0.10 is version 2" },
     { "cluster_size", "4k to 2M, a power of two", "64k",
       "the unit of allocation" },
+    { "compress", "no, zlib, zstd", "no", "compress every cluster" },
+    { "compression_type", "zlib, zstd", "zlib, or as compress says",
+      "what compressed clusters are, now or later" },
     { "refcount_bits", "16", "16", "width of a reference count" },
     { NULL, NULL, NULL, NULL },
 };
 
 /* -- options and the first pass ------------------------------------------- */
 
-static int parse_options(const struct ds_target_request *request,
+static int parse_version(const struct ds_target_request *request,
                          struct qcow2_target *target, struct ds_error *err)
 {
-    const char *const *options = request->options;
-    const size_t count = request->option_count;
-    const char *compat, *cluster_size, *refcount_bits;
-    int result =
-        ds_option_check("qcow2", qcow2_target_options, options, count, err);
+    const char *compat =
+        ds_option_get(request->options, request->option_count, "compat");
 
-    if (result != 0)
-        return result;
-    compat = ds_option_get(options, count, "compat");
     target->version = 3;
     if (compat != NULL && strcmp(compat, "0.10") == 0)
         target->version = 2;
@@ -43,15 +40,19 @@ static int parse_options(const struct ds_target_request *request,
         return ds_fail(err, DS_ERR_ARG,
                        "qcow2: option compat: have '%s' expect 1.1 or 0.10",
                        compat);
-    refcount_bits = ds_option_get(options, count, "refcount_bits");
-    if (refcount_bits != NULL && strcmp(refcount_bits, "16") != 0)
-        return ds_fail(err, DS_ERR_ARG,
-                       "qcow2: option refcount_bits: have '%s' expect 16",
-                       refcount_bits);
-    cluster_size = ds_option_get(options, count, "cluster_size");
+    return 0;
+}
+
+static int parse_cluster_size(const struct ds_target_request *request,
+                              struct qcow2_target *target, struct ds_error *err)
+{
+    const char *text =
+        ds_option_get(request->options, request->option_count, "cluster_size");
+    int result = 0;
+
     target->cluster_bytes = CLUSTER_BYTES_STANDARD;
-    if (cluster_size != NULL)
-        result = ds_option_size("qcow2", "cluster_size", cluster_size,
+    if (text != NULL)
+        result = ds_option_size("qcow2", "cluster_size", text,
                                 &target->cluster_bytes, err);
     if (result != 0)
         return result;
@@ -61,9 +62,72 @@ static int parse_options(const struct ds_target_request *request,
         return ds_fail(err, DS_ERR_ARG,
                        "qcow2: option cluster_size: have '%s' expect a power "
                        "of two from 4k to 2M",
-                       cluster_size);
+                       text);
     target->cluster_bits = (uint32_t)__builtin_ctzll(target->cluster_bytes);
     return 0;
+}
+
+/* 0, 1 for the name of a compression type; -1 for another word. */
+static int compression_of(const char *word)
+{
+    if (strcmp(word, "zlib") == 0)
+        return (int)QCOW2_COMPRESSION_ZLIB;
+    return strcmp(word, "zstd") == 0 ? (int)QCOW2_COMPRESSION_ZSTD : -1;
+}
+
+static int parse_compression(const struct ds_target_request *request,
+                             struct qcow2_target *target, struct ds_error *err)
+{
+    const char *compress =
+        ds_option_get(request->options, request->option_count, "compress");
+    const char *type = ds_option_get(request->options, request->option_count,
+                                     "compression_type");
+    bool on = compress != NULL && strcmp(compress, "no") != 0;
+    int taken = (int)QCOW2_COMPRESSION_ZLIB;
+
+    if (type != NULL || on)
+        taken = compression_of(type != NULL ? type : compress);
+    if (taken < 0 || (on && compression_of(compress) < 0))
+        return ds_fail(
+            err, DS_ERR_ARG, "qcow2: option %s: have '%s' expect zlib or zstd",
+            taken < 0 && type != NULL ? "compression_type" : "compress",
+            taken < 0 && type != NULL ? type : compress);
+    if (on && compression_of(compress) != taken)
+        return ds_fail(err, DS_ERR_ARG,
+                       "qcow2: option compress: have '%s' expect the "
+                       "compression_type '%s'",
+                       compress, type);
+    if (taken != (int)QCOW2_COMPRESSION_ZLIB && target->version < 3)
+        return ds_fail(err, DS_ERR_ARG,
+                       "qcow2: option compat: have '0.10' expect 1.1 with "
+                       "zstd");
+    target->compression_type = (uint8_t)taken;
+    target->encode = !on                                    ? DS_CODEC_NONE
+                     : taken == (int)QCOW2_COMPRESSION_ZSTD ? DS_CODEC_ZSTD
+                                                            : DS_CODEC_DEFLATE;
+    return 0;
+}
+
+static int parse_options(const struct ds_target_request *request,
+                         struct qcow2_target *target, struct ds_error *err)
+{
+    const char *refcount_bits =
+        ds_option_get(request->options, request->option_count, "refcount_bits");
+    int result = ds_option_check("qcow2", qcow2_target_options,
+                                 request->options, request->option_count, err);
+
+    if (result == 0 && refcount_bits != NULL &&
+        strcmp(refcount_bits, "16") != 0)
+        return ds_fail(err, DS_ERR_ARG,
+                       "qcow2: option refcount_bits: have '%s' expect 16",
+                       refcount_bits);
+    if (result == 0)
+        result = parse_version(request, target, err);
+    if (result == 0)
+        result = parse_cluster_size(request, target, err);
+    if (result == 0)
+        result = parse_compression(request, target, err);
+    return result;
 }
 
 /* The smallest cluster whose L1 table admits the disk; 0 if none does. */
@@ -140,8 +204,9 @@ int qcow2_target_open(const struct ds_target_request *request,
         .unit_bytes = target->cluster_bytes,
         .align_bytes = target->cluster_bytes,
         .head_bytes = target->cluster_bytes,
-        .graftable = true,
-        .wants_used = true,
+        .graftable = target->encode == DS_CODEC_NONE,
+        .wants_used = target->encode == DS_CODEC_NONE,
+        .encode = target->encode,
         .file_count = 1,
     };
     *out = &target->base;
@@ -241,9 +306,20 @@ int qcow2_target_seal(struct ds_target *base,
                        target->refcount_table_clusters << bits,
                        QCOW2_REFCOUNT_TABLE_BYTES_MAX, target->cluster_bytes);
     place_tables(target, area_start);
+    if (target->encode != DS_CODEC_NONE &&
+        target->file_clusters >
+            UINT64_C(1) << (qcow2_compressed_offset_bits(bits) - bits))
+        return ds_fail(err, DS_ERR_LIMIT,
+                       "qcow2: file: have %" PRIu64
+                       " clusters expect at most 2^%u bytes of compressed "
+                       "clusters; a smaller cluster_size admits more",
+                       target->file_clusters,
+                       qcow2_compressed_offset_bits(bits));
     out->data_start_bytes =
         target->l2_offset_bytes + (target->l2_table_count << bits);
     out->metadata_bytes = out->data_start_bytes - area_start;
+    target->area_start_bytes = area_start;
+    target->data_start_bytes = out->data_start_bytes;
     out->file_size_bytes[0] = target->file_clusters << bits;
     return 0;
 }

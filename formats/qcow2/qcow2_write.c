@@ -22,7 +22,7 @@
 
 #include "fail.h"
 
-static int map_changed(const char *record, struct ds_error *err)
+int qcow2_map_changed(const char *record, struct ds_error *err)
 {
     return ds_fail(err, DS_ERR_REFUSED,
                    "qcow2: %s: the second pass differs from the first: the "
@@ -59,31 +59,33 @@ static void stream_rewind(struct qcow2_target *target,
     stream->first_table = 0;
 }
 
-static void rewind_place(struct qcow2_target *target)
+void qcow2_target_rewind(struct qcow2_target *target)
 {
     memset(target->l1, 0, target->l1_clusters << target->cluster_bits);
     stream_rewind(target, &target->l2);
     target->l2_begun = 0;
     target->slot = QCOW2_NO_SLOT;
     target->unit_next = 0;
+    target->encode_begun = false;
 }
 
-static void rewind_used(struct qcow2_target *target)
+void qcow2_target_rewind_used(struct qcow2_target *target)
 {
     stream_rewind(target, &target->blocks);
     target->used_end_bytes = 0;
 }
 
-/* Begin the next L2 table, for `slot` of L1. */
-static int begin_l2(struct qcow2_target *target, uint64_t slot,
-                    struct ds_emitter *emitter, struct ds_error *err)
+int qcow2_l2_begin(struct qcow2_target *target, uint64_t slot,
+                   struct ds_emitter *emitter, struct ds_error *err)
 {
     uint64_t offset =
         target->l2_offset_bytes + (target->l2_begun << target->cluster_bits);
     int result = 0;
 
+    if (slot == target->slot)
+        return 0;
     if (target->l2_begun == target->l2_table_count)
-        return map_changed("l2 table", err);
+        return qcow2_map_changed("l2 table", err);
     if (target->l2_begun - target->l2.first_table == target->l2.buffer_tables)
         result = stream_flush(target, &target->l2, target->l2_offset_bytes,
                               target->l2_begun, emitter, err);
@@ -93,21 +95,42 @@ static int begin_l2(struct qcow2_target *target, uint64_t slot,
     return result;
 }
 
-/* Entries of the last table begun. */
-static void fill_l2(struct qcow2_target *target, uint64_t index, uint64_t count,
-                    uint64_t file_offset)
+int qcow2_refcount_add(struct qcow2_target *target, uint64_t cluster,
+                       struct ds_emitter *emitter, struct ds_error *err)
+{
+    const uint64_t block_entries = target->cluster_bytes / sizeof(ds_be16);
+    struct table_stream *blocks = &target->blocks;
+    ds_be16 count;
+    uint8_t *at;
+
+    if (cluster >= target->file_clusters)
+        return qcow2_map_changed("refcount block", err);
+    assert(cluster >= blocks->first_table * block_entries);
+    while (cluster >=
+           (blocks->first_table + blocks->buffer_tables) * block_entries) {
+        int result =
+            stream_flush(target, blocks, target->refcount_blocks_offset_bytes,
+                         target->refcount_block_count, emitter, err);
+
+        if (result != 0)
+            return result;
+    }
+    at = blocks->buffer +
+         (cluster - blocks->first_table * block_entries) * sizeof(count);
+    memcpy(&count, at, sizeof(count));
+    assert(ds_be16_get(count) < UINT16_MAX);
+    count = ds_be16_make((uint16_t)(ds_be16_get(count) + 1));
+    memcpy(at, &count, sizeof(count));
+    return 0;
+}
+
+void qcow2_l2_set(struct qcow2_target *target, uint64_t index, uint64_t entry)
 {
     uint64_t table = target->l2_begun - 1 - target->l2.first_table;
-    uint8_t *bytes = target->l2.buffer + (table << target->cluster_bits) +
-                     index * sizeof(ds_be64);
-    uint64_t entry = file_offset | QCOW2_COPIED;
+    uint8_t *bytes = target->l2.buffer + (table << target->cluster_bits);
+    ds_be64 wire = ds_be64_make(entry);
 
-    for (uint64_t i = 0; i < count; i++) {
-        ds_be64 wire = ds_be64_make(entry);
-
-        memcpy(bytes + i * sizeof(wire), &wire, sizeof(wire));
-        entry += target->cluster_bytes;
-    }
+    memcpy(bytes + index * sizeof(wire), &wire, sizeof(wire));
 }
 
 int qcow2_target_place(struct ds_target *base, const struct ds_unit_run *run,
@@ -121,20 +144,19 @@ int qcow2_target_place(struct ds_target *base, const struct ds_unit_run *run,
     assert(offset % target->cluster_bytes == 0 && offset != 0);
     assert(ds_div_up(end, entries) <= target->l1_entry_count);
     if (run->first_unit < target->unit_next)
-        rewind_place(target);
+        qcow2_target_rewind(target);
     target->unit_next = end;
     for (uint64_t unit = run->first_unit, count; unit < end; unit += count) {
-        uint64_t slot = unit / entries, index = unit % entries;
+        uint64_t index = unit % entries;
+        int result = qcow2_l2_begin(target, unit / entries, emitter, err);
 
+        if (result != 0)
+            return result;
         count = ds_min_u64(end - unit, entries - index);
-        if (slot != target->slot) {
-            int result = begin_l2(target, slot, emitter, err);
-
-            if (result != 0)
-                return result;
+        for (uint64_t i = 0; i < count; i++) {
+            qcow2_l2_set(target, index + i, offset | QCOW2_COPIED);
+            offset += target->cluster_bytes;
         }
-        fill_l2(target, index, count, offset);
-        offset += count << target->cluster_bits;
     }
     return 0;
 }
@@ -154,10 +176,10 @@ int qcow2_target_used(struct ds_target *base, uint64_t offset_bytes,
     if (length_bytes == 0)
         return 0;
     if (offset_bytes < target->used_end_bytes)
-        rewind_used(target);
+        qcow2_target_rewind_used(target);
     target->used_end_bytes = offset_bytes + length_bytes;
     if (end > target->file_clusters)
-        return map_changed("refcount block", err);
+        return qcow2_map_changed("refcount block", err);
     while (cluster < end) {
         uint64_t first = target->blocks.first_table * block_entries;
         uint64_t stop = ds_min_u64(end, first + buffered);
@@ -231,6 +253,7 @@ static int emit_header(struct qcow2_target *target, struct ds_emitter *emitter,
     struct qcow2_shape shape = {
         .file_bytes = target->file_clusters << target->cluster_bits,
         .cluster_bytes = target->cluster_bytes,
+        .cluster_bits = target->cluster_bits,
         .version = target->version,
     };
     const struct qcow2_header header = {
@@ -242,6 +265,11 @@ static int emit_header(struct qcow2_target *target, struct ds_emitter *emitter,
         .refcount_table_offset_bytes = target->refcount_table_offset_bytes,
         .refcount_table_clusters = (uint32_t)target->refcount_table_clusters,
         .refcount_order = 4,
+        .incompatible_features =
+            target->compression_type == QCOW2_COMPRESSION_ZLIB
+                ? 0
+                : QCOW2_INCOMPATIBLE_COMPRESSION,
+        .compression_type = target->compression_type,
         .header_length_bytes = target->version == 2
                                    ? QCOW2_HEADER_V2_BYTES
                                    : sizeof(struct qcow2_header_disk),
@@ -264,10 +292,14 @@ int qcow2_target_finish(struct ds_target *base, struct ds_emitter *emitter,
                         struct ds_error *err)
 {
     struct qcow2_target *target = (struct qcow2_target *)base;
-    int result;
+    int result = 0;
 
+    if (target->encode != DS_CODEC_NONE)
+        result = qcow2_encode_finish(target, emitter, err);
+    if (result != 0)
+        return result;
     if (target->l2_begun != target->l2_table_count)
-        return map_changed("l2 table", err);
+        return qcow2_map_changed("l2 table", err);
     result = stream_flush(target, &target->l2, target->l2_offset_bytes,
                           target->l2_table_count, emitter, err);
     if (result == 0)
@@ -279,7 +311,7 @@ int qcow2_target_finish(struct ds_target *base, struct ds_emitter *emitter,
                          target->l1_clusters << target->cluster_bits, err);
     if (result == 0)
         result = emit_header(target, emitter, err);
-    rewind_place(target);
-    rewind_used(target);
+    qcow2_target_rewind(target);
+    qcow2_target_rewind_used(target);
     return result;
 }

@@ -399,14 +399,17 @@ static int open_target(const char *option, uint64_t size_bytes,
 static void test_qcow2_write__options(void **state)
 {
     static const char *const good[] = {
-        "compat=1.1",      "compat=0.10",      "cluster_size=4096",
-        "cluster_size=2M", "cluster_size=64k", "refcount_bits=16"
+        "compat=1.1",        "compat=0.10",
+        "cluster_size=4096", "cluster_size=2M",
+        "cluster_size=64k",  "refcount_bits=16",
+        "compress=no",       "compress=zlib",
+        "compress=zstd",     "compression_type=zstd",
     };
     static const char *const bad[] = {
         "compat=1.0",       "compat=",         "cluster_size=0",
         "cluster_size=2k",  "cluster_size=4M", "cluster_size=5000",
-        "cluster_size=64q", "refcount_bits=1", "compression_type=zstd",
-        "compat",
+        "cluster_size=64q", "refcount_bits=1", "compression_type=lz4",
+        "compress=lz4",     "compress=",       "compat",
     };
 
     (void)state;

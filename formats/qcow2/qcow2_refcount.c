@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Checking reference counts: what the image says against what is found.
+ *
+ *   for each stretch of clusters that the memory admits
+ *       count all references into it
+ *       read the image's counts of it:   more than found   a leak
+ *                                        fewer             corrupt
+ *       visit the active entries:        COPIED must be "the count is one"
+ *
+ * A pointer that cannot be followed hides references, and what they refer to
+ * would look like a leak: then counts are not compared at all.
+ */
+#include "qcow2_refcount.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "cleanup.h"
+#include "fail.h"
+
+int qcow2_report(struct qcow2_counting *counting, bool is_leak,
+                 uint64_t offset_bytes, const char *message,
+                 struct ds_error *err)
+{
+    const struct ds_finding finding = {
+        .is_leak = is_leak,
+        .offset_bytes = offset_bytes,
+        .message = message,
+    };
+
+    return counting->finding(counting->user, &finding, err);
+}
+
+void qcow2_count_range(struct qcow2_counting *counting, uint64_t offset_bytes,
+                       uint64_t length_bytes)
+{
+    const uint32_t bits = counting->image->header.cluster_bits;
+    const uint64_t cluster_bytes = UINT64_C(1) << bits;
+    uint64_t begin, end;
+
+    if (length_bytes == 0)
+        return;
+    begin = ds_max_u64(offset_bytes >> bits, counting->window_begin);
+    end = ds_min_u64(ds_div_up(offset_bytes + length_bytes, cluster_bytes),
+                     counting->window_end);
+    for (uint64_t i = begin; i < end; i++) {
+        struct cluster_count *count =
+            &counting->counts[i - counting->window_begin];
+
+        if (count->found < UINT32_MAX)
+            count->found++;
+    }
+}
+
+/* -- the image's counts ---------------------------------------------------- */
+
+/* Widths below a byte begin at its lowest bits; wider ones are big-endian. */
+static uint64_t stored_count(const uint8_t *block, uint32_t order,
+                             uint64_t index)
+{
+    uint64_t value = 0;
+    unsigned bytes;
+
+    if (order < 3) {
+        unsigned width = 1u << order;
+        unsigned shift = (unsigned)(index * width % 8);
+
+        return (unsigned)block[index * width / 8] >> shift &
+               ((1u << width) - 1);
+    }
+    bytes = 1u << (order - 3);
+    for (unsigned i = 0; i < bytes; i++)
+        value = value << 8 | block[index * bytes + i];
+    return value;
+}
+
+static int compare(struct qcow2_counting *counting, uint64_t cluster,
+                   uint64_t stored, struct ds_error *err)
+{
+    struct cluster_count *count = NULL;
+    uint64_t found = 0;
+    char message[128];
+
+    if (cluster < counting->window_end) {
+        count = &counting->counts[cluster - counting->window_begin];
+        count->stored = (uint32_t)ds_min_u64(stored, UINT32_MAX);
+        found = count->found;
+    }
+    if (stored == found)
+        return 0;
+    (void)snprintf(message, sizeof(message),
+                   "qcow2: refcount of cluster %" PRIu64 ", have %" PRIu64
+                   " expect %" PRIu64,
+                   cluster, stored, found);
+    return qcow2_report(counting, stored > found,
+                        cluster << counting->image->header.cluster_bits,
+                        message, err);
+}
+
+/* The counts of [begin, end), which one block holds; offset 0: all are 0. */
+static int compare_block(struct qcow2_counting *counting, uint8_t *block,
+                         uint64_t offset, uint64_t begin, uint64_t end,
+                         struct ds_error *err)
+{
+    const struct qcow2_header *header = &counting->image->header;
+    const uint64_t entries =
+        UINT64_C(1) << (header->cluster_bits + 3 - header->refcount_order);
+    int result = 0;
+
+    if (offset != 0)
+        result =
+            ds_file_read(counting->image->base.files[0], offset, block,
+                         (size_t)counting->image->shape.cluster_bytes, err);
+    for (uint64_t i = begin; result == 0 && i < end; i++)
+        result =
+            compare(counting, i,
+                    offset == 0 ? 0
+                                : stored_count(block, header->refcount_order,
+                                               i % entries),
+                    err);
+    return result;
+}
+
+/* The block of the refcount table's entry `index`; 0 behind its end. */
+static int find_block(struct qcow2_counting *counting, uint64_t index,
+                      uint64_t *out, struct ds_error *err)
+{
+    const struct qcow2_image *image = counting->image;
+    const uint64_t count =
+        image->header.refcount_table_clusters * image->shape.cluster_bytes / 8;
+    const uint64_t at = image->header.refcount_table_offset_bytes + index * 8;
+    const uint8_t *bytes;
+    size_t available;
+    ds_be64 wire;
+    int result;
+
+    *out = 0;
+    if (index >= count)
+        return 0;
+    result = ds_window_view(&counting->l1, image->base.files[0], at, 8, 8,
+                            &bytes, &available, err);
+    if (result != 0)
+        return result;
+    memcpy(&wire, bytes, sizeof(wire));
+    return qcow2_refcount_entry_check(&image->shape, ds_be64_get(wire), at, out,
+                                      err);
+}
+
+static int compare_window(struct qcow2_counting *counting, struct ds_error *err)
+{
+    const struct qcow2_header *header = &counting->image->header;
+    const uint64_t entries =
+        UINT64_C(1) << (header->cluster_bits + 3 - header->refcount_order);
+    ds_autofree uint8_t *block =
+        malloc((size_t)counting->image->shape.cluster_bytes);
+    uint64_t cluster = counting->window_begin;
+    int result = 0;
+
+    if (block == NULL)
+        return ds_fail_memory(err);
+    while (result == 0 && cluster < counting->window_end) {
+        uint64_t next = (cluster / entries + 1) * entries;
+        uint64_t end = ds_min_u64(next, counting->window_end);
+        uint64_t offset;
+
+        /* Counts behind the file's end are leaks of their own. */
+        if (end == counting->file_clusters)
+            end = next;
+        result = find_block(counting, cluster / entries, &offset, err);
+        if (result == 0 && offset == 0)
+            end = ds_min_u64(end, counting->window_end);
+        if (result == 0)
+            result = compare_block(counting, block, offset, cluster, end, err);
+        cluster = end;
+    }
+    return result;
+}
+
+/* -- COPIED ---------------------------------------------------------------- */
+
+/* Where count and references differ that is the fault, and reported. */
+static int check_copied(struct qcow2_counting *counting, const char *what,
+                        uint64_t raw, uint64_t at_bytes,
+                        uint64_t host_offset_bytes, struct ds_error *err)
+{
+    const uint64_t cluster =
+        host_offset_bytes >> counting->image->header.cluster_bits;
+    const struct cluster_count *count;
+    bool copied = (raw & QCOW2_COPIED) != 0, expect = false;
+    char message[128];
+
+    if (host_offset_bytes != 0) {
+        if (cluster < counting->window_begin || cluster >= counting->window_end)
+            return 0;
+        count = &counting->counts[cluster - counting->window_begin];
+        expect = count->found == 1;
+        if (count->found != count->stored)
+            return 0;
+    } else if (!counting->first_window) {
+        return 0;
+    }
+    if (copied == expect)
+        return 0;
+    (void)snprintf(message, sizeof(message),
+                   "qcow2: %s at 0x%" PRIx64
+                   ": COPIED, have %d expect %d as its refcount says",
+                   what, host_offset_bytes, copied, expect);
+    return qcow2_report(counting, false, at_bytes, message, err);
+}
+
+/* -- all of it ------------------------------------------------------------- */
+
+static int check_window(struct qcow2_counting *counting, struct ds_error *err)
+{
+    int result;
+
+    memset(counting->counts, 0,
+           (size_t)(counting->window_end - counting->window_begin) *
+               sizeof(*counting->counts));
+    result = qcow2_count_references(counting, err);
+    if (result != 0 || counting->broken)
+        return result;
+    result = compare_window(counting, err);
+    if (result == 0)
+        result = qcow2_visit_active(counting, check_copied, err);
+    return result;
+}
+
+int qcow2_check(struct ds_image *base, ds_finding_fn *finding, void *user,
+                struct ds_error *err)
+{
+    struct qcow2_image *image = (struct qcow2_image *)base;
+    struct qcow2_counting counting = {
+        .image = image,
+        .finding = finding,
+        .user = user,
+        .file_clusters =
+            ds_div_up(image->shape.file_bytes, image->shape.cluster_bytes),
+        .first_window = true,
+    };
+    const uint64_t step =
+        ds_min_u64(counting.file_clusters, QCOW2_COUNT_WINDOW_CLUSTERS);
+    int result = 0;
+
+    counting.counts = malloc((size_t)step * sizeof(*counting.counts));
+    if (counting.counts == NULL)
+        return ds_fail_memory(err);
+    while (result == 0 && !counting.broken &&
+           counting.window_end < counting.file_clusters) {
+        counting.window_begin = counting.window_end;
+        counting.window_end =
+            ds_min_u64(counting.window_begin + step, counting.file_clusters);
+        result = check_window(&counting, err);
+        counting.first_window = false;
+    }
+    free(counting.counts);
+    ds_window_free(&counting.l1);
+    ds_window_free(&counting.l2);
+    return result;
+}
