@@ -5,12 +5,16 @@ static const char *const extensions[] = { ".vhd", NULL };
 
 const struct ds_format_ops vhd_format_ops = {
     .name = "vhd",
-    .summary = "Virtual PC, Virtual Server, Hyper-V, Azure: fixed and dynamic",
+    .summary = "Virtual PC, Virtual Server, Hyper-V, Azure: fixed, dynamic, "
+               "differencing (read)",
     .extensions = extensions,
     .probe = vhd_probe,
     .open = vhd_open,
     .close = vhd_close,
     .facts = vhd_facts,
+    .parent = vhd_parent,
+    .check_parent = vhd_check_parent,
+    .check = vhd_inspect,
     .extent_at = vhd_extent_at,
     .regions = vhd_regions,
     .options = vhd_target_options,

@@ -36,7 +36,7 @@ int vhd_header_check_seal(const struct vhd_header_disk *disk,
                           struct ds_error *err);
 
 /** The values. `file` may be NULL (before encode). UNSUPPORTED by name:
- * differencing disks, deprecated types, other major versions. */
+ * deprecated types, other major versions. */
 int vhd_footer_check(const struct vhd_footer *footer,
                      const struct ds_file *file, uint64_t offset_bytes,
                      struct ds_error *err);
@@ -91,6 +91,20 @@ int vhd_open(struct ds_file *file, const struct ds_open_context *context,
              struct ds_image **out, struct ds_error *err);
 void vhd_close(struct ds_image *image);
 void vhd_facts(struct ds_image *image, ds_fact_fn *fact, void *user);
+
+/* -- vhd_parent.c --------------------------------------------------------- */
+
+bool vhd_parent(struct ds_image *image, struct ds_parent *out);
+int vhd_check_parent(struct ds_image *image, const struct ds_image *parent,
+                     struct ds_error *err);
+
+/* -- vhd_inspect.c -------------------------------------------------------- */
+
+int vhd_inspect(struct ds_image *image, ds_finding_fn *finding, void *user,
+                struct ds_error *err);
+
+/* -- vhd_map.c ------------------------------------------------------------ */
+
 int vhd_extent_at(struct ds_image *image, struct ds_cursor *cursor,
                   uint64_t guest_offset_bytes, struct ds_extent *out,
                   struct ds_error *err);

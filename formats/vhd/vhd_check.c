@@ -131,6 +131,8 @@ void vhd_header_decode(const struct vhd_header_disk *disk,
     out->header_version = ds_be32_get(disk->header_version);
     out->max_table_entries = ds_be32_get(disk->max_table_entries);
     out->block_size_bytes = ds_be32_get(disk->block_size);
+    memcpy(out->parent_unique_id.bytes, disk->parent_unique_id, 16);
+    out->parent_time_stamp_seconds = ds_be32_get(disk->parent_time_stamp);
 }
 
 void vhd_header_encode(const struct vhd_header *header,
@@ -143,6 +145,8 @@ void vhd_header_encode(const struct vhd_header *header,
     out->header_version = ds_be32_make(header->header_version);
     out->max_table_entries = ds_be32_make(header->max_table_entries);
     out->block_size = ds_be32_make(header->block_size_bytes);
+    memcpy(out->parent_unique_id, header->parent_unique_id.bytes, 16);
+    out->parent_time_stamp = ds_be32_make(header->parent_time_stamp_seconds);
     out->checksum = ds_be32_make(vhd_header_checksum(out));
 }
 
@@ -214,11 +218,8 @@ static int check_disk_type(const struct vhd_footer *footer,
     switch (footer->disk_type) {
     case VHD_TYPE_FIXED:
     case VHD_TYPE_DYNAMIC:
-        return 0;
     case VHD_TYPE_DIFFERENCING:
-        return ds_fail_at(err, file, offset_bytes, DS_ERR_UNSUPPORTED,
-                          "vhd: footer: differencing disks (type 4) are not "
-                          "supported yet");
+        return 0;
     case VHD_TYPE_RESERVED_1:
     case VHD_TYPE_RESERVED_5:
     case VHD_TYPE_RESERVED_6:
@@ -229,7 +230,7 @@ static int check_disk_type(const struct vhd_footer *footer,
     default:
         return ds_fail_at(err, file, offset_bytes, DS_ERR_CORRUPT,
                           "vhd: footer: disk type, have %" PRIu32
-                          " expect 2 (fixed) or 3 (dynamic)",
+                          " expect 2 (fixed), 3 (dynamic) or 4 (differencing)",
                           footer->disk_type);
     }
 }

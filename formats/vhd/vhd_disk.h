@@ -8,6 +8,8 @@
  *
  *   dynamic   | footer | dynamic | BAT | bitmap block | bitmap | footer |
  *             |  copy  | header  |     | bitmap block | block  |        |
+ *
+ *   differencing: as dynamic, and parent locators wherever there is room
  */
 #ifndef VHD_DISK_H
 #define VHD_DISK_H
@@ -127,6 +129,9 @@ struct vhd_parent_locator_disk {
 _Static_assert(sizeof(struct vhd_parent_locator_disk) == 24, "locator");
 
 #define VHD_PARENT_LOCATOR_COUNT 8u
+#define VHD_PARENT_NAME_BYTES 512u
+/* The longest path of Windows in UTF-16, 32767 characters. */
+#define VHD_LOCATOR_BYTES_MAX 65536u
 
 struct vhd_header_disk {
     uint8_t cookie[8];
@@ -139,7 +144,7 @@ struct vhd_header_disk {
     uint8_t parent_unique_id[16];
     ds_be32 parent_time_stamp;
     ds_be32 reserved;
-    uint8_t parent_unicode_name[512];
+    uint8_t parent_unicode_name[VHD_PARENT_NAME_BYTES];
     struct vhd_parent_locator_disk parent_locators[VHD_PARENT_LOCATOR_COUNT];
     uint8_t reserved2[256];
 };
@@ -172,6 +177,8 @@ struct vhd_header {
     uint32_t header_version;
     uint32_t max_table_entries; /* a count */
     uint32_t block_size_bytes;
+    struct ds_guid parent_unique_id; /* differencing disks only, as the next */
+    uint32_t parent_time_stamp_seconds;
 };
 
 /* -- "Block Allocation Table and Data Blocks" ----------------------------- */

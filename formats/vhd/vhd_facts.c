@@ -58,21 +58,28 @@ static void say_version(const struct fact_sink *sink, const char *key,
     say_text(sink, key, text);
 }
 
+static void say_time(const struct fact_sink *sink, const char *key,
+                     uint32_t seconds)
+{
+    char text[64];
+    time_t moment = (time_t)(VHD_EPOCH_UNIX_SECONDS + seconds);
+    struct tm utc;
+
+    if (gmtime_r(&moment, &utc) != NULL &&
+        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc) != 0)
+        say_text(sink, key, text);
+}
+
 static void say_footer(const struct fact_sink *sink,
                        const struct vhd_footer *footer)
 {
     char text[64];
-    time_t created =
-        (time_t)(VHD_EPOCH_UNIX_SECONDS + footer->time_stamp_seconds);
-    struct tm utc;
 
     say_version(sink, "format_version", footer->file_format_version);
     say_code(sink, "creator_application", footer->creator_application);
     say_version(sink, "creator_version", footer->creator_version);
     say_code(sink, "creator_host_os", footer->creator_host_os);
-    if (gmtime_r(&created, &utc) != NULL &&
-        strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc) != 0)
-        say_text(sink, "created", text);
+    say_time(sink, "created", footer->time_stamp_seconds);
     ds_guid_format(&footer->unique_id, text);
     say_text(sink, "uuid", text);
     say_text(sink, "size_from",
@@ -85,6 +92,21 @@ static void say_footer(const struct fact_sink *sink,
     say_boolean(sink, "saved_state", footer->saved_state);
 }
 
+static void say_parent(const struct fact_sink *sink,
+                       const struct vhd_image *vhd)
+{
+    const struct vhd_parent *parent = vhd->parent;
+    char text[DS_GUID_TEXT_BYTES];
+
+    ds_guid_format(&vhd->header.parent_unique_id, text);
+    say_text(sink, "parent_uuid", text);
+    say_time(sink, "parent_modified", vhd->header.parent_time_stamp_seconds);
+    if (parent->unicode_name[0] != '\0')
+        say_text(sink, "parent_name", parent->unicode_name);
+    if (parent->names.count > 0)
+        say_text(sink, "parent_path", parent->names.texts[0]);
+}
+
 void vhd_facts(struct ds_image *image, ds_fact_fn *fact, void *user)
 {
     static const char *const places[] = { "end", "end, 511 bytes", "copy" };
@@ -94,7 +116,10 @@ void vhd_facts(struct ds_image *image, ds_fact_fn *fact, void *user)
     struct fact_sink sink = { fact, user };
     bool fixed = vhd->footer.disk_type == VHD_TYPE_FIXED;
 
-    say_text(&sink, "subformat", fixed ? "fixed" : "dynamic");
+    say_text(&sink, "subformat",
+             fixed                 ? "fixed"
+             : vhd->parent != NULL ? "differencing"
+                                   : "dynamic");
     say_footer(&sink, &vhd->footer);
     say_text(&sink, "footer_source", places[vhd->place]);
     say_number(&sink, "footer_offset_bytes", vhd->footer_offset_bytes);
@@ -108,4 +133,6 @@ void vhd_facts(struct ds_image *image, ds_fact_fn *fact, void *user)
     say_number(&sink, "header_offset_bytes", layout->header_offset_bytes);
     say_number(&sink, "table_offset_bytes", layout->table_offset_bytes);
     say_number(&sink, "table_entry_count", vhd->header.max_table_entries);
+    if (vhd->parent != NULL)
+        say_parent(&sink, vhd);
 }

@@ -5,7 +5,7 @@
  * whole. A fixed disk has no copy, and its byte 0 belongs to the guest, so a
  * footer of type fixed at 0 is never believed.
  *
- * Sector bitmaps are not read: see SPEC.md, "Sector bitmaps".
+ * The map is in vhd_map.c, parents are in vhd_parent.c.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -13,7 +13,6 @@
 
 #include "arith.h"
 #include "fail.h"
-#include "flat.h"
 #include "vhd_read.h"
 
 /* -- finding the footer --------------------------------------------------- */
@@ -197,8 +196,11 @@ static int header_read(struct vhd_image *image, struct ds_file *file,
     if (result != 0)
         return result;
     vhd_header_decode(&disk, &image->header);
-    return vhd_header_check(&image->header, image->base.size_bytes, file,
-                            offset, err);
+    result = vhd_header_check(&image->header, image->base.size_bytes, file,
+                              offset, err);
+    if (result == 0 && image->footer.disk_type == VHD_TYPE_DIFFERENCING)
+        result = vhd_parent_read(image, &disk, err);
+    return result;
 }
 
 static int dynamic_open(struct vhd_image *image, struct ds_file *file,
@@ -242,7 +244,7 @@ int vhd_open(struct ds_file *file, const struct ds_open_context *context,
     struct vhd_image *image = calloc(1, sizeof(*image));
     int result;
 
-    (void)context; /* only differencing disks refer to other files */
+    (void)context; /* parents are the engine's to open */
     if (image == NULL)
         return ds_fail_memory(err);
     image->base.format = &vhd_format_ops;
@@ -259,7 +261,7 @@ int vhd_open(struct ds_file *file, const struct ds_open_context *context,
                      : dynamic_open(image, file, err);
     }
     if (result != 0) {
-        free(image);
+        vhd_close(&image->base);
         return result;
     }
     *out = &image->base;
@@ -268,159 +270,6 @@ int vhd_open(struct ds_file *file, const struct ds_open_context *context,
 
 void vhd_close(struct ds_image *image)
 {
+    free(((struct vhd_image *)image)->parent);
     free(image);
-}
-
-/* -- the map -------------------------------------------------------------- */
-
-/* How many of `count` entries from the first are unused. */
-static size_t unused_run(const uint8_t *entries, size_t count)
-{
-    size_t run = 0;
-    uint32_t entry;
-
-    while (run < count) {
-        memcpy(&entry, entries + run * VHD_BAT_ENTRY_BYTES, sizeof(entry));
-        if (entry != VHD_BAT_ENTRY_UNUSED) /* the same in either order */
-            break;
-        run++;
-    }
-    return run;
-}
-
-static int dynamic_extent_at(struct vhd_image *image, struct ds_cursor *cursor,
-                             uint64_t guest, struct ds_extent *out,
-                             struct ds_error *err)
-{
-    const struct vhd_layout *layout = &image->layout;
-    struct ds_file *file = image->base.files[0];
-    uint32_t index = (uint32_t)(guest / layout->block_bytes);
-    uint64_t into = guest % layout->block_bytes;
-    uint64_t most =
-        (uint64_t)(layout->block_count - index) * VHD_BAT_ENTRY_BYTES;
-    uint64_t blocks, bitmap_offset;
-    const uint8_t *entries;
-    ds_be32 first;
-    size_t available;
-    int result;
-
-    result = ds_window_view(
-        &cursor->table, file,
-        layout->table_offset_bytes + (uint64_t)index * VHD_BAT_ENTRY_BYTES,
-        VHD_BAT_ENTRY_BYTES, (size_t)ds_min_u64(most, DS_WINDOW_BYTES_MAX),
-        &entries, &available, err);
-    if (result != 0)
-        return result;
-    out->guest_offset_bytes = guest;
-    blocks = unused_run(entries, available / VHD_BAT_ENTRY_BYTES);
-    if (blocks > 0) {
-        out->kind = DS_EXTENT_HOLE;
-        out->file_index = DS_FILE_NONE;
-        out->file_offset_bytes = 0;
-    } else {
-        /* Two blocks never continue each other: a bitmap is between. */
-        blocks = 1;
-        memcpy(&first, entries, sizeof(first));
-        result = vhd_block_check(layout, index, ds_be32_get(first), file,
-                                 &bitmap_offset, err);
-        if (result != 0)
-            return result;
-        out->kind = DS_EXTENT_DATA;
-        out->file_index = 0;
-        out->file_offset_bytes = bitmap_offset + layout->bitmap_bytes + into;
-    }
-    out->length_bytes = ds_min_u64(blocks * layout->block_bytes - into,
-                                   layout->size_bytes - guest);
-    return 0;
-}
-
-int vhd_extent_at(struct ds_image *image, struct ds_cursor *cursor,
-                  uint64_t guest_offset_bytes, struct ds_extent *out,
-                  struct ds_error *err)
-{
-    struct vhd_image *vhd = (struct vhd_image *)image;
-
-    if (vhd->footer.disk_type == VHD_TYPE_FIXED)
-        return ds_flat_extent_at(image, cursor, 0, 0, 0, image->size_bytes,
-                                 guest_offset_bytes, out, err);
-    return dynamic_extent_at(vhd, cursor, guest_offset_bytes, out, err);
-}
-
-/* -- the format's own ranges ---------------------------------------------- */
-
-static int name_region(ds_region_fn *region, void *user, const char *name,
-                       uint64_t offset, uint64_t length, struct ds_error *err)
-{
-    struct ds_region range = { 0, offset, length, name };
-
-    if (length == 0)
-        return 0;
-    return region(user, &range, err);
-}
-
-static int bitmap_regions(struct vhd_image *image, struct ds_window *table,
-                          ds_region_fn *region, void *user,
-                          struct ds_error *err)
-{
-    const struct vhd_layout *layout = &image->layout;
-    struct ds_file *file = image->base.files[0];
-    uint32_t index = 0;
-
-    while (index < layout->block_count) {
-        uint64_t most =
-            (uint64_t)(layout->block_count - index) * VHD_BAT_ENTRY_BYTES;
-        const uint8_t *entries;
-        size_t available;
-        int result = ds_window_view(
-            table, file,
-            layout->table_offset_bytes + (uint64_t)index * VHD_BAT_ENTRY_BYTES,
-            VHD_BAT_ENTRY_BYTES, (size_t)ds_min_u64(most, DS_WINDOW_BYTES_MAX),
-            &entries, &available, err);
-
-        for (size_t at = 0; result == 0 && at < available;
-             at += VHD_BAT_ENTRY_BYTES, index++) {
-            uint64_t offset;
-            ds_be32 disk;
-
-            memcpy(&disk, entries + at, sizeof(disk));
-            if (ds_be32_get(disk) == VHD_BAT_ENTRY_UNUSED)
-                continue;
-            result = vhd_block_check(layout, index, ds_be32_get(disk), file,
-                                     &offset, err);
-            if (result == 0)
-                result = name_region(region, user, "block bitmap", offset,
-                                     layout->bitmap_bytes, err);
-        }
-        if (result != 0)
-            return result;
-    }
-    return 0;
-}
-
-int vhd_regions(struct ds_image *image, ds_region_fn *region, void *user,
-                struct ds_error *err)
-{
-    struct vhd_image *vhd = (struct vhd_image *)image;
-    const struct vhd_layout *layout = &vhd->layout;
-    struct ds_window table = { 0 };
-    int result;
-
-    result =
-        name_region(region, user, "footer", layout->data_end_bytes,
-                    image->files[0]->size_bytes - layout->data_end_bytes, err);
-    if (result != 0 || vhd->footer.disk_type == VHD_TYPE_FIXED)
-        return result;
-    result = name_region(region, user, "footer copy", 0, layout->head_end_bytes,
-                         err);
-    if (result == 0)
-        result =
-            name_region(region, user, "dynamic header",
-                        layout->header_offset_bytes, VHD_HEADER_BYTES, err);
-    if (result == 0)
-        result = name_region(region, user, "bat", layout->table_offset_bytes,
-                             layout->table_bytes, err);
-    if (result == 0)
-        result = bitmap_regions(vhd, &table, region, user, err);
-    ds_window_free(&table);
-    return result;
 }

@@ -63,6 +63,16 @@ static void tell_places(const struct teller *teller,
     tell_number(teller, "bat_region_bytes", vhdx->bat.length_bytes);
 }
 
+static void tell_parent(const struct teller *teller,
+                        const struct vhdx_parent *parent)
+{
+    tell_guid(teller, "parent_linkage", &parent->linkage);
+    if (!vhdx_guid_is_zero(&parent->linkage2))
+        tell_guid(teller, "parent_linkage2", &parent->linkage2);
+    if (parent->names.count > 0)
+        tell_text(teller, "parent_path", parent->names.texts[0]);
+}
+
 void vhdx_facts(struct ds_image *image, ds_fact_fn *fact, void *user)
 {
     const struct vhdx_image *vhdx = (const struct vhdx_image *)image;
@@ -70,7 +80,10 @@ void vhdx_facts(struct ds_image *image, ds_fact_fn *fact, void *user)
     struct teller teller = { fact, user };
     bool fixed = (parameters->flags & VHDX_LEAVE_BLOCK_ALLOCATED) != 0;
 
-    tell_text(&teller, "subformat", fixed ? "fixed" : "dynamic");
+    tell_text(&teller, "subformat",
+              vhdx_has_parent(vhdx) ? "differencing"
+              : fixed               ? "fixed"
+                                    : "dynamic");
     tell_number(&teller, "version", vhdx->header.version);
     tell_text(&teller, "creator", vhdx->creator);
     tell_number(&teller, "block_bytes", parameters->block_bytes);
@@ -82,18 +95,24 @@ void vhdx_facts(struct ds_image *image, ds_fact_fn *fact, void *user)
     tell_guid(&teller, "data_write_guid", &vhdx->header.data_write_guid);
     tell_guid(&teller, "file_write_guid", &vhdx->header.file_write_guid);
     tell_places(&teller, vhdx);
+    if (vhdx->parent != NULL)
+        tell_parent(&teller, vhdx->parent);
 }
 
 static const char *const extensions[] = { ".vhdx", NULL };
 
 const struct ds_format_ops vhdx_format_ops = {
     .name = "vhdx",
-    .summary = "Hyper-V virtual hard disk v2, fixed or dynamic",
+    .summary = "Hyper-V virtual hard disk v2: fixed, dynamic, differencing "
+               "(read)",
     .extensions = extensions,
     .probe = probe,
     .open = vhdx_open,
     .close = vhdx_close,
     .facts = vhdx_facts,
+    .parent = vhdx_parent,
+    .check_parent = vhdx_check_parent,
+    .check = vhdx_inspect,
     .extent_at = vhdx_extent_at,
     .regions = vhdx_regions,
     .options = vhdx_target_options,

@@ -3,7 +3,7 @@
 #ifndef VHDX_H
 #define VHDX_H
 
-#include "format.h"
+#include "parent_name.h"
 #include "vhdx_disk.h"
 
 /* -- decode, encode, check (vhdx_check.c) --------------------------------- */
@@ -104,7 +104,18 @@ void vhdx_overlay_apply(const struct vhdx_overlay *overlay,
                         size_t length_bytes);
 void vhdx_overlay_free(struct vhdx_overlay *overlay);
 
-/* -- reading (vhdx_open.c, vhdx_read.c) ----------------------------------- */
+/* -- parents (vhdx_parent.c) ---------------------------------------------- */
+
+/** What a differencing disk says of its parent. */
+struct vhdx_parent {
+    struct ds_guid linkage;  /* the parent's DataWriteGuid */
+    struct ds_guid linkage2; /* that may be it as well; zero: none */
+    uint64_t offset_bytes;   /* of the locator in the file */
+    struct ds_parent_names names;
+};
+
+/* -- reading (vhdx_open.c, vhdx_read.c, vhdx_bitmap.c)
+ * ----------------------------------- */
 
 /* UTF-8 of the creator: three bytes for each UTF-16 unit at most. */
 #define VHDX_CREATOR_TEXT_BYTES (3 * VHDX_CREATOR_UNITS + 1)
@@ -125,12 +136,45 @@ struct vhdx_image {
     uint32_t user_item_count;
     struct vhdx_parameters parameters;
     struct vhdx_geometry geometry;
+    struct vhdx_parent *parent; /* differencing only, as the next */
+    uint64_t *bitmap_offsets;   /* by chunk, in bytes; 0: no sector bitmap */
 };
+
+static inline bool vhdx_has_parent(const struct vhdx_image *vhdx)
+{
+    return (vhdx->parameters.flags & VHDX_HAS_PARENT) != 0;
+}
 
 /** ds_file_read with the log's patches over it. */
 int vhdx_read(struct vhdx_image *vhdx, uint64_t offset_bytes, void *buffer,
               size_t length_bytes, struct ds_error *err);
 int vhdx_metadata_read(struct vhdx_image *vhdx, struct ds_error *err);
+
+/** ds_window_view with the log's patches over it. `noted` are two numbers of
+ * the cursor's scratch, for this window alone. */
+int vhdx_window_view(struct vhdx_image *vhdx, struct ds_window *window,
+                     uint64_t noted[2], uint64_t offset_bytes, size_t least,
+                     size_t most, const uint8_t **bytes, size_t *available,
+                     struct ds_error *err);
+
+/** The parent locator's `length_bytes` at `offset_bytes` of the file, into
+ * vhdx->parent. */
+int vhdx_parent_read(struct vhdx_image *vhdx, uint64_t offset_bytes,
+                     uint32_t length_bytes, struct ds_error *err);
+bool vhdx_parent(struct ds_image *image, struct ds_parent *out);
+int vhdx_check_parent(struct ds_image *image, const struct ds_image *parent,
+                      struct ds_error *err);
+
+/** Read and check the sector bitmap entries of the whole BAT. */
+int vhdx_bitmaps_load(struct vhdx_image *vhdx, struct ds_error *err);
+/** Whether the range lies in one of the sector bitmap blocks. */
+bool vhdx_bitmaps_hold(const struct vhdx_image *vhdx, uint64_t offset_bytes,
+                       uint64_t length_bytes);
+/** For byte `within` of the partially present `block_index`: whether the
+ * sector is *here, and for how many bytes on that holds. */
+int vhdx_bitmap_run(struct vhdx_image *vhdx, struct ds_cursor *cursor,
+                    uint64_t block_index, uint64_t within, bool *here,
+                    uint64_t *run_bytes, struct ds_error *err);
 
 int vhdx_open(struct ds_file *file, const struct ds_open_context *context,
               struct ds_image **out, struct ds_error *err);
@@ -141,6 +185,11 @@ int vhdx_extent_at(struct ds_image *image, struct ds_cursor *cursor,
 int vhdx_regions(struct ds_image *image, ds_region_fn *region, void *user,
                  struct ds_error *err);
 void vhdx_facts(struct ds_image *image, ds_fact_fn *fact, void *user);
+
+/* -- checking (vhdx_inspect.c) -------------------------------------------- */
+
+int vhdx_inspect(struct ds_image *image, ds_finding_fn *finding, void *user,
+                 struct ds_error *err);
 
 /* -- writing (vhdx_write.c) ----------------------------------------------- */
 

@@ -268,11 +268,8 @@ int vhdx_parameters_check(const struct vhdx_parameters *parameters,
     uint64_t size = parameters->virtual_disk_bytes;
     int result;
 
-    if ((parameters->flags & VHDX_HAS_PARENT) != 0)
-        return ds_fail_at(err, file, offset_bytes, DS_ERR_UNSUPPORTED,
-                          "vhdx: file parameters: differencing disks "
-                          "(HasParent) are not supported yet");
-    if ((parameters->flags & ~VHDX_LEAVE_BLOCK_ALLOCATED) != 0)
+    if ((parameters->flags & ~(VHDX_LEAVE_BLOCK_ALLOCATED | VHDX_HAS_PARENT)) !=
+        0)
         return ds_fail_at(
             err, file, offset_bytes, DS_ERR_UNSUPPORTED,
             "vhdx: file parameters: unknown flags, have 0x%" PRIx32
@@ -313,7 +310,11 @@ vhdx_geometry_make(const struct vhdx_parameters *parameters)
             ds_div_up(parameters->virtual_disk_bytes, parameters->block_bytes),
     };
 
+    geometry.chunk_count =
+        ds_div_up(geometry.block_count, geometry.chunk_ratio);
     geometry.bat_entry_count =
-        vhdx_bat_index(&geometry, geometry.block_count - 1) + 1;
+        (parameters->flags & VHDX_HAS_PARENT) != 0
+            ? geometry.chunk_count * (geometry.chunk_ratio + 1)
+            : vhdx_bat_index(&geometry, geometry.block_count - 1) + 1;
     return geometry;
 }

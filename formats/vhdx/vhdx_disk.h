@@ -182,6 +182,12 @@ enum vhdx_block_state {
     VHDX_BLOCK_PARTIALLY_PRESENT = 7
 };
 
+/* Of sector bitmap entries (2.5.1.2). */
+enum vhdx_bitmap_state { VHDX_BITMAP_NOT_PRESENT = 0, VHDX_BITMAP_PRESENT = 6 };
+
+/* A sector bitmap block has a bit for each of VHDX_CHUNK_SECTORS. */
+#define VHDX_BITMAP_BLOCK_BYTES DS_MIB
+
 /* -- metadata (2.6) ------------------------------------------------------- */
 
 struct vhdx_metadata_table_disk {
@@ -225,6 +231,22 @@ struct vhdx_file_parameters_disk {
 };
 _Static_assert(sizeof(struct vhdx_file_parameters_disk) == 8, "2.6.2.1");
 
+struct vhdx_locator_disk {
+    vhdx_guid_disk LocatorType;
+    ds_le16 Reserved;
+    ds_le16 KeyValueCount;
+};
+_Static_assert(sizeof(struct vhdx_locator_disk) == 20, "2.6.2.6.1");
+
+/* Offsets from the locator's beginning; strings in UTF-16, not terminated. */
+struct vhdx_locator_entry_disk {
+    ds_le32 KeyOffset;
+    ds_le32 ValueOffset;
+    ds_le16 KeyLength;
+    ds_le16 ValueLength;
+};
+_Static_assert(sizeof(struct vhdx_locator_entry_disk) == 12, "2.6.2.6.2");
+
 /* The five items every file has (2.6.2.1 to 2.6.2.5), in one. */
 struct vhdx_parameters {
     uint64_t block_bytes;
@@ -236,10 +258,12 @@ struct vhdx_parameters {
 };
 
 /* What follows from them (2.4, 2.5). The entry count is the least that
- * reaches the last payload block. */
+ * reaches the last payload block; in a differencing disk, the last chunk's
+ * sector bitmap. */
 struct vhdx_geometry {
     uint64_t chunk_ratio; /* payload blocks per sector bitmap block */
     uint64_t block_count;
+    uint64_t chunk_count;
     uint64_t bat_entry_count;
 };
 

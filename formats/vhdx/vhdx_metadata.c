@@ -202,6 +202,24 @@ static int read_items(struct vhdx_image *vhdx, const struct items *items,
     return 0;
 }
 
+/* 2.6.2.6: there when the file has a parent. What a file without one says
+ * here is nobody's concern. */
+static int read_locator(struct vhdx_image *vhdx, const struct items *items,
+                        struct ds_error *err)
+{
+    const struct vhdx_metadata_entry *entry =
+        items->known[VHDX_ITEM_PARENT_LOCATOR];
+
+    if (entry == NULL)
+        return ds_fail_at(err, vhdx->image.files[0],
+                          vhdx->metadata.offset_bytes, DS_ERR_CORRUPT,
+                          "vhdx: metadata table: no parent locator, expect one "
+                          "in a differencing disk (HasParent)");
+    return vhdx_parent_read(vhdx,
+                            vhdx->metadata.offset_bytes + entry->offset_bytes,
+                            (uint32_t)entry->length_bytes, err);
+}
+
 int vhdx_metadata_read(struct vhdx_image *vhdx, struct ds_error *err)
 {
     ds_autofree struct items *items = calloc(1, sizeof(*items));
@@ -225,6 +243,9 @@ int vhdx_metadata_read(struct vhdx_image *vhdx, struct ds_error *err)
         return result;
     item_offset =
         offset + items->known[VHDX_ITEM_FILE_PARAMETERS]->offset_bytes;
-    return vhdx_parameters_check(&vhdx->parameters, vhdx->image.files[0],
-                                 item_offset, err);
+    result = vhdx_parameters_check(&vhdx->parameters, vhdx->image.files[0],
+                                   item_offset, err);
+    if (result == 0 && vhdx_has_parent(vhdx))
+        result = read_locator(vhdx, items, err);
+    return result;
 }

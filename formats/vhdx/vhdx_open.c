@@ -277,8 +277,9 @@ static bool inside(const struct vhdx_patch *patch, uint64_t offset_bytes,
 }
 
 /* The log must not be used for payload blocks (2.3), and headers are written
- * without it. Patches to what we read through the overlay are honoured, any
- * other would be lost. */
+ * without it. The BAT says where the sector bitmaps are, so this comes last.
+ * Patches to what we read through the overlay are honoured, any other would be
+ * lost. */
 static int check_patches(const struct vhdx_image *vhdx, struct ds_error *err)
 {
     for (size_t i = 0; i < vhdx->overlay.patch_count; i++) {
@@ -288,12 +289,14 @@ static int check_patches(const struct vhdx_image *vhdx, struct ds_error *err)
                    2 * VHDX_REGION_TABLE_BYTES) ||
             inside(patch, vhdx->bat.offset_bytes, vhdx->bat.length_bytes) ||
             inside(patch, vhdx->metadata.offset_bytes,
-                   vhdx->metadata.length_bytes))
+                   vhdx->metadata.length_bytes) ||
+            vhdx_bitmaps_hold(vhdx, patch->offset_bytes, patch->length_bytes))
             continue;
         return ds_fail_at(err, vhdx->image.files[0],
                           vhdx->header.log_offset_bytes, DS_ERR_UNSUPPORTED,
                           "vhdx: log: replay into other than region tables, "
-                          "metadata and bat is not supported yet, have "
+                          "metadata, bat and sector bitmaps is not "
+                          "supported yet, have "
                           "%" PRIu64 "+%" PRIu64,
                           patch->offset_bytes, patch->length_bytes);
     }
@@ -323,7 +326,7 @@ int vhdx_open(struct ds_file *file, const struct ds_open_context *context,
     struct vhdx_image *vhdx = calloc(1, sizeof(*vhdx));
     int result;
 
-    (void)context; /* differencing disks are a later issue */
+    (void)context; /* parents are the engine's to open */
     if (vhdx == NULL)
         return ds_fail_memory(err);
     vhdx->image.format = &vhdx_format_ops;
@@ -337,11 +340,13 @@ int vhdx_open(struct ds_file *file, const struct ds_open_context *context,
     if (result == 0)
         result = read_regions(vhdx, err);
     if (result == 0)
-        result = check_patches(vhdx, err);
-    if (result == 0)
         result = vhdx_metadata_read(vhdx, err);
     if (result == 0)
         result = check_bat(vhdx, err);
+    if (result == 0 && vhdx_has_parent(vhdx))
+        result = vhdx_bitmaps_load(vhdx, err);
+    if (result == 0)
+        result = check_patches(vhdx, err);
     if (result != 0) {
         vhdx_close(&vhdx->image);
         return result;
@@ -356,5 +361,7 @@ void vhdx_close(struct ds_image *image)
 
     vhdx_overlay_free(&vhdx->overlay);
     free(vhdx->regions);
+    free(vhdx->parent);
+    free(vhdx->bitmap_offsets);
     free(vhdx);
 }

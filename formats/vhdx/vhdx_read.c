@@ -7,7 +7,8 @@
  *
  * In a disk without a parent the sector bitmap entries say nothing and are
  * stepped over unread: older QEMU could leave payload pointers in them (its
- * issue 727).
+ * issue 727). In a differencing disk they are read at opening, by
+ * vhdx_bitmap.c.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -62,8 +63,9 @@ static int check_payload(const struct vhdx_image *vhdx, uint64_t block_index,
                       block_index, offset, visible, file->size_bytes);
 }
 
-/* What the states mean in a disk without a parent (2.5.1.1): 1 and 3 may read
- * as zeros, 2 must, 0 does in every implementation known. */
+/* What the states mean (2.5.1.1). 1 and 3 may read as zeros, 2 must, and none
+ * of them asks the parent. 0 does; without a parent it reads as zeros in
+ * every implementation known. Of 7 the sector bitmap knows more. */
 static int classify(const struct vhdx_image *vhdx, uint64_t block_index,
                     uint64_t entry, uint64_t at, enum ds_extent_kind *kind,
                     struct ds_error *err)
@@ -88,48 +90,35 @@ static int classify(const struct vhdx_image *vhdx, uint64_t block_index,
     case VHDX_BLOCK_FULLY_PRESENT:
         *kind = DS_EXTENT_DATA;
         return check_payload(vhdx, block_index, entry, at, err);
+    case VHDX_BLOCK_PARTIALLY_PRESENT:
+        *kind = DS_EXTENT_DATA;
+        if (vhdx_has_parent(vhdx))
+            return check_payload(vhdx, block_index, entry, at, err);
+        /* fall through */
     default:
         return ds_fail_at(err, file, at, DS_ERR_CORRUPT,
                           "vhdx: bat: state of block %" PRIu64
-                          ", have %u expect 0 to 3 or 6 in a disk without a "
-                          "parent",
-                          block_index, (unsigned)(entry & VHDX_BAT_STATE_MASK));
+                          ", have %u expect 0 to 3 or 6 %s",
+                          block_index, (unsigned)(entry & VHDX_BAT_STATE_MASK),
+                          vhdx_has_parent(vhdx) ? "or 7"
+                                                : "in a disk without a parent");
     }
 }
 
-/*
- * The BAT from entry `index` on, as the replayed log has it. The window knows
- * nothing of patches, so they are laid over its buffer whenever it has been
- * filled anew; scratch remembers what has been patched. To patch twice does
- * no harm.
- */
+/* The BAT from entry `index` on, as the replayed log has it. */
 static int view_bat(struct vhdx_image *vhdx, struct ds_cursor *cursor,
                     uint64_t index, const uint8_t **bytes, size_t *entry_count,
                     struct ds_error *err)
 {
-    struct ds_window *window = &cursor->table;
     uint64_t most =
         (vhdx->geometry.bat_entry_count - index) * VHDX_BAT_ENTRY_BYTES;
-    size_t available = 0;
-    int result = ds_window_view(
-        window, vhdx->image.files[0],
+    int result = vhdx_window_view(
+        vhdx, &cursor->table, &cursor->scratch[0],
         vhdx->bat.offset_bytes + index * VHDX_BAT_ENTRY_BYTES,
-        VHDX_BAT_ENTRY_BYTES, (size_t)most, bytes, &available, err);
+        VHDX_BAT_ENTRY_BYTES, (size_t)most, bytes, entry_count, err);
 
-    *entry_count = available / VHDX_BAT_ENTRY_BYTES;
-    if (result != 0) {
-        cursor->scratch[1] = 0;
-        return result;
-    }
-    if (vhdx->overlay.patch_count != 0 &&
-        (cursor->scratch[0] != window->offset_bytes ||
-         cursor->scratch[1] != window->length_bytes)) {
-        vhdx_overlay_apply(&vhdx->overlay, window->offset_bytes, window->buffer,
-                           window->length_bytes);
-        cursor->scratch[0] = window->offset_bytes;
-        cursor->scratch[1] = window->length_bytes;
-    }
-    return 0;
+    *entry_count /= VHDX_BAT_ENTRY_BYTES;
+    return result;
 }
 
 /* Where a run of blocks stands in the BAT. */
@@ -184,6 +173,28 @@ static uint64_t run_absent(struct walk *walk, bool hole,
     return count;
 }
 
+/* Of a partially present block: a run that is here, or that the parent has. */
+static int partial_extent(struct vhdx_image *vhdx, struct ds_cursor *cursor,
+                          uint64_t block, uint64_t entry, struct ds_extent *out,
+                          struct ds_error *err)
+{
+    uint64_t within = out->guest_offset_bytes % vhdx->parameters.block_bytes;
+    uint64_t run = 0;
+    bool here = false;
+    int result = vhdx_bitmap_run(vhdx, cursor, block, within, &here, &run, err);
+
+    if (result != 0)
+        return result;
+    out->kind = here ? DS_EXTENT_DATA : DS_EXTENT_HOLE;
+    if (here) {
+        out->file_index = 0;
+        out->file_offset_bytes = (entry & VHDX_BAT_OFFSET_MASK) + within;
+    }
+    out->length_bytes =
+        ds_min_u64(run, vhdx->image.size_bytes - out->guest_offset_bytes);
+    return 0;
+}
+
 int vhdx_extent_at(struct ds_image *image, struct ds_cursor *cursor,
                    uint64_t guest_offset_bytes, struct ds_extent *out,
                    struct ds_error *err)
@@ -211,8 +222,11 @@ int vhdx_extent_at(struct ds_image *image, struct ds_cursor *cursor,
                       &out->kind, err);
     if (result != 0)
         return result;
+    out->guest_offset_bytes = guest_offset_bytes;
     out->file_index = DS_FILE_NONE;
     out->file_offset_bytes = 0;
+    if ((entry & VHDX_BAT_STATE_MASK) == VHDX_BLOCK_PARTIALLY_PRESENT)
+        return partial_extent(vhdx, cursor, block, entry, out, err);
     if (out->kind == DS_EXTENT_DATA) {
         offset = entry & VHDX_BAT_OFFSET_MASK;
         /* Those after the first must fit as wholes; a last one that does
@@ -225,7 +239,6 @@ int vhdx_extent_at(struct ds_image *image, struct ds_cursor *cursor,
     } else {
         count = run_absent(&walk, out->kind == DS_EXTENT_HOLE, count_max);
     }
-    out->guest_offset_bytes = guest_offset_bytes;
     out->length_bytes = ds_min_u64(count * block_bytes - within,
                                    image->size_bytes - guest_offset_bytes);
     return 0;
@@ -254,6 +267,15 @@ int vhdx_regions(struct ds_image *image, ds_region_fn *region, void *user,
         else if (vhdx_guid_equal(&entry->guid, &vhdx_region_metadata_guid))
             out.name = "metadata region";
         result = region(user, &out, err);
+    }
+    out.name = "sector bitmap block";
+    out.length_bytes = VHDX_BITMAP_BLOCK_BYTES;
+    for (uint64_t i = 0; vhdx->bitmap_offsets != NULL && result == 0 &&
+                         i < vhdx->geometry.chunk_count;
+         i++) {
+        out.offset_bytes = vhdx->bitmap_offsets[i];
+        if (out.offset_bytes != 0)
+            result = region(user, &out, err);
     }
     return result;
 }

@@ -142,7 +142,7 @@ static void test_vhd__every_field_poked(void **state)
             for (size_t at = 0; at < 96; at += widths[w]) {
                 if (at == 56 && w > 1)
                     continue;
-                /* Differencing has no "have": tested by name above. */
+                /* Deprecated types have no "have": tested by name. */
                 if (at + widths[w] > 60 && at < 64)
                     continue;
                 expect_civil(

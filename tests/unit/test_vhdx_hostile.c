@@ -106,14 +106,14 @@ static void test_vhdx__region_twice(void **state)
     check_fails(&memory, DS_ERR_CORRUPT, "same region twice");
 }
 
-static void test_vhdx__differencing_is_refused_by_name(void **state)
+static void test_vhdx__parent_without_locator(void **state)
 {
     struct memory_file memory;
 
     (void)state;
     fix_image(&memory);
     put(memory.bytes + FIX_METADATA + 0x10004, 2, 4);
-    check_fails(&memory, DS_ERR_UNSUPPORTED, "HasParent");
+    check_fails(&memory, DS_ERR_CORRUPT, "no parent locator");
 }
 
 static void test_vhdx__user_metadata_is_tolerated(void **state)
@@ -405,7 +405,7 @@ int main(void)
         cmocka_unit_test(test_vhdx__unknown_region),
         cmocka_unit_test(test_vhdx__regions_overlap),
         cmocka_unit_test(test_vhdx__region_twice),
-        cmocka_unit_test(test_vhdx__differencing_is_refused_by_name),
+        cmocka_unit_test(test_vhdx__parent_without_locator),
         cmocka_unit_test(test_vhdx__user_metadata_is_tolerated),
         cmocka_unit_test(test_vhdx__metadata_items_overlap),
         cmocka_unit_test(test_vhdx__metadata_item_missing),
