@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sourced by bench/run: scratch filesystems and the disks on them.
+#
+# Nothing outlives a run, not even one that is killed with SIGKILL. The mounts
+# are made in a mount namespace of the run's own, their images are unlinked as
+# soon as they are mounted, and the loop devices detach themselves on the last
+# unmount: when the last process of the run is gone, the kernel has undone all
+# of it. What remains is an empty directory, which the next run takes over.
+
+say() {
+    printf '%s\n' "$*" >&2
+}
+
+die() {
+    say "bench: $*"
+    exit 1
+}
+
+need() {
+    local tool
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null || die "needs $tool (see bench/README.md)"
+    done
+}
+
+# mount_scratch KIND GIB: an empty filesystem at $mount.
+mount_scratch() {
+    local kind=$1 gib=$2 image=$mount.img device direct=on
+    rm -f "$image"
+    truncate -s "$gib"G "$image"
+    case $kind in
+    xfs) mkfs.xfs -q -m reflink=1 "$image" ;;
+    btrfs) mkfs.btrfs -q "$image" ;;
+    ext4) mkfs.ext4 -q -E lazy_itable_init=0,lazy_journal_init=0 "$image" ;;
+    *) die "no filesystem $kind: xfs, btrfs or ext4" ;;
+    esac
+    # Direct, so that the guest data is cached once and not twice.
+    device=$(losetup --direct-io=on --find --show "$image" 2>/dev/null) ||
+        { direct=off && device=$(losetup --find --show "$image"); }
+    mkdir -p "$mount"
+    mount -t "$kind" "$device" "$mount" || { losetup -d "$device" && exit 1; }
+    losetup -d "$device" # takes effect when it is unmounted
+    rm -f "$image"
+    say "$kind: ${gib} GiB on a loop device, direct I/O $direct"
+}
+
+unmount_scratch() {
+    mountpoint -q "$mount" && umount "$mount"
+    rm -f "$mount.img"
+    return 0
+}
+
+# Whether files here can share blocks.
+can_reflink() {
+    local here=$1
+    : >"$here/probe" && cp --reflink=always "$here/probe" "$here/probe2" \
+        2>/dev/null
+    local result=$?
+    rm -f "$here/probe" "$here/probe2"
+    return $result
+}
+
+# make_disk FILE: the disk that pairs start from, in this form. Everything but
+# the fragmented one is as qemu-img writes it, in order.
+make_disk() {
+    local file=$1 format=${1##*.}
+    [[ -e $mount/$file ]] && return
+    say "  making $file"
+    case $file in
+    disk.raw)
+        dd if=/dev/urandom of="$mount/$file" bs=1M iflag=fullblock \
+            count=$((size / 1048576)) status=none
+        ;;
+    fragmented.qcow2)
+        "$programs/bench_fragmented" "$mount/disk.raw" "$mount/$file" 1
+        ;;
+    *)
+        # Without a hint: with QEMU's own, XFS cuts the file into pieces of
+        # 4 MiB, and every clone of it, also cp's, pays for each.
+        qemu-img convert -f raw -O "$format" -m 1 -o extent_size_hint=0 \
+            "$mount/disk.raw" "$mount/$file"
+        ;;
+    esac
+    sync -f "$mount"
+}

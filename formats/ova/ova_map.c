@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the disk's own format says, in terms of the archive: the sub-file never
+ * leaves this folder, offsets are moved by where the member begins.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "fail.h"
+#include "ova.h"
+
+static struct ova_image *ova_of(struct ds_image *image)
+{
+    return (struct ova_image *)image;
+}
+
+/* -- the map --------------------------------------------------------------- */
+
+int ova_extent_at(struct ds_image *base, struct ds_cursor *cursor,
+                  uint64_t guest_offset_bytes, struct ds_extent *out,
+                  struct ds_error *err)
+{
+    struct ova_image *image = ova_of(base);
+    struct ds_image *inner = image->inner;
+    int result =
+        inner->format->extent_at(inner, cursor, guest_offset_bytes, out, err);
+
+    if (result == 0 && out->file_index != DS_FILE_NONE)
+        out->file_offset_bytes += image->member->offset_bytes;
+    return result;
+}
+
+struct region_shift {
+    ds_region_fn *region;
+    void *user;
+    uint64_t by_bytes;
+};
+
+static int shift_region(void *user, const struct ds_region *region,
+                        struct ds_error *err)
+{
+    const struct region_shift *shift = user;
+    struct ds_region moved = *region;
+
+    moved.offset_bytes += shift->by_bytes;
+    return shift->region(shift->user, &moved, err);
+}
+
+int ova_regions(struct ds_image *base, ds_region_fn *region, void *user,
+                struct ds_error *err)
+{
+    struct ova_image *image = ova_of(base);
+    struct region_shift shift = { region, user, image->member->offset_bytes };
+    struct ds_region header = { 0, image->member->header_offset_bytes,
+                                TAR_BLOCK_BYTES, "tar header" };
+    int result = region(user, &header, err);
+
+    if (result == 0 && image->inner->format->regions != NULL)
+        result = image->inner->format->regions(image->inner, shift_region,
+                                               &shift, err);
+    return result;
+}
+
+int ova_snapshots(struct ds_image *base, ds_snapshot_fn *snapshot, void *user,
+                  struct ds_error *err)
+{
+    struct ds_image *inner = ova_of(base)->inner;
+
+    return inner->format->snapshots != NULL
+               ? inner->format->snapshots(inner, snapshot, user, err)
+               : 0;
+}
+
+/* -- facts ----------------------------------------------------------------- */
+
+static void say_number(ds_fact_fn *fact, void *user, const char *key,
+                       uint64_t number)
+{
+    struct ds_fact say = { .key = key, .number = number };
+
+    fact(user, &say);
+}
+
+static void say_text(ds_fact_fn *fact, void *user, const char *key,
+                     const char *text)
+{
+    struct ds_fact say = { .key = key, .text = text };
+
+    fact(user, &say);
+}
+
+static size_t count_disks(const struct ova_image *image)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < image->envelope.disk_count; i++)
+        count += image->envelope.disks[i].file_reference[0] != '\0';
+    return count;
+}
+
+/* Named one by one, so that each can be asked for. */
+static void say_disks(const struct ova_image *image, ds_fact_fn *fact,
+                      void *user)
+{
+    size_t number = 0;
+
+    for (size_t i = 0; i < image->envelope.disk_count; i++) {
+        const struct ova_disk *disk = &image->envelope.disks[i];
+        const struct ova_file_reference *file =
+            ova_envelope_file(&image->envelope, disk->file_reference);
+        char key[32], text[2 * OVA_NAME_BYTES + 8];
+
+        if (disk->file_reference[0] == '\0')
+            continue;
+        (void)snprintf(key, sizeof(key), "disk_%zu", ++number);
+        (void)snprintf(text, sizeof(text), "%s, %s", disk->id,
+                       file != NULL ? file->href : "no file");
+        say_text(fact, user, key, text);
+    }
+}
+
+static const char *manifest_state(const struct ova_image *image)
+{
+    if (image->manifest.member == NULL)
+        return "none";
+    return image->descriptor_verified
+               ? "descriptor verified; the disks by check"
+               : "does not list the descriptor; the disks by check";
+}
+
+void ova_facts(struct ds_image *base, ds_fact_fn *fact, void *user)
+{
+    struct ova_image *image = ova_of(base);
+
+    say_text(fact, user, "descriptor", image->descriptor->name);
+    say_text(fact, user, "manifest", manifest_state(image));
+    say_number(fact, user, "member_count", image->index.member_count);
+    say_number(fact, user, "disk_count", count_disks(image));
+    say_disks(image, fact, user);
+    say_text(fact, user, "disk_id", image->disk->id);
+    say_text(fact, user, "member", image->member->name);
+    say_number(fact, user, "member_offset_bytes", image->member->offset_bytes);
+    say_number(fact, user, "member_size_bytes", image->member->size_bytes);
+    say_text(fact, user, "disk_format", image->inner->format->name);
+    if (image->inner->format->facts != NULL)
+        image->inner->format->facts(image->inner, fact, user);
+}
+
+/* -- check ----------------------------------------------------------------- */
+
+struct finding_shift {
+    ds_finding_fn *finding;
+    void *user;
+    uint64_t by_bytes;
+};
+
+static int shift_finding(void *user, const struct ds_finding *finding,
+                         struct ds_error *err)
+{
+    const struct finding_shift *shift = user;
+    struct ds_finding moved = *finding;
+
+    if (moved.offset_bytes != DS_OFFSET_NONE)
+        moved.offset_bytes += shift->by_bytes;
+    return shift->finding(shift->user, &moved, err);
+}
+
+static int tell(ds_finding_fn *finding, void *user, uint64_t offset,
+                const char *message, struct ds_error *err)
+{
+    struct ds_finding found = { .offset_bytes = offset, .message = message };
+
+    return finding(user, &found, err);
+}
+
+/* One member against the manifest: what differs or is not listed. */
+static int check_member(struct ova_image *image,
+                        const struct ova_member *member, ds_finding_fn *finding,
+                        void *user, struct ds_error *err)
+{
+    struct ds_error fault = DS_ERROR_INIT;
+    char message[OVA_NAME_BYTES + 64];
+    size_t listed = 0;
+    int result = ova_manifest_verify(&image->manifest, image->base.files[0],
+                                     member, &listed, &fault);
+
+    if (result == -DS_ERR_CORRUPT)
+        return tell(finding, user, fault.offset_bytes, fault.message, err);
+    if (result != 0) {
+        if (err != NULL)
+            *err = fault;
+        return result;
+    }
+    if (listed > 0)
+        return 0;
+    (void)snprintf(message, sizeof(message),
+                   "ova: manifest: '%s' is not listed", member->name);
+    return tell(finding, user, member->offset_bytes, message, err);
+}
+
+/* Manifest and certificate are signed and listed by nobody. */
+static bool is_listed(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+
+    return dot == NULL ||
+           (strcasecmp(dot, ".mf") != 0 && strcasecmp(dot, ".cert") != 0);
+}
+
+int ova_check(struct ds_image *base, ds_finding_fn *finding, void *user,
+              struct ds_error *err)
+{
+    struct ova_image *image = ova_of(base);
+    struct ds_image *inner = image->inner;
+    struct finding_shift shift = { finding, user, image->member->offset_bytes };
+    int result = 0;
+
+    if (!image->index.has_end)
+        result = tell(finding, user, image->index.end_offset_bytes,
+                      "ova: archive: have no mark of the end, expect blocks "
+                      "of zeros",
+                      err);
+    for (size_t i = 0; i < image->index.member_count && result == 0; i++)
+        if (image->manifest.member != NULL &&
+            is_listed(image->index.members[i].name))
+            result = check_member(image, &image->index.members[i], finding,
+                                  user, err);
+    if (result == 0 && inner->format->check != NULL)
+        result = inner->format->check(inner, shift_finding, &shift, err);
+    return result;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening a package: index, descriptor, manifest, and the disk that was asked
+ * for, which its own format then opens in place.
+ *
+ *   x.ova  | x.ovf | x.mf | disk1.vmdk         | disk2.vmdk | end |
+ *                         | part: a sub-file   |
+ *                           inner: the vmdk format's image of it
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arith.h"
+#include "cleanup.h"
+#include "fail.h"
+#include "ova.h"
+#include "subfile.h"
+
+extern const struct ds_format_ops vmdk_format_ops;
+extern const struct ds_format_ops vhd_format_ops;
+extern const struct ds_format_ops vhdx_format_ops;
+extern const struct ds_format_ops qcow2_format_ops;
+extern const struct ds_format_ops vdi_format_ops;
+
+/* Not raw, which everything would fit, and not ova. */
+static const struct ds_format_ops *const inner_formats[] = {
+    &vmdk_format_ops,  &vhd_format_ops, &vhdx_format_ops,
+    &qcow2_format_ops, &vdi_format_ops, NULL,
+};
+
+/* -- the package ----------------------------------------------------------- */
+
+static int read_descriptor(struct ova_image *image, struct ds_error *err)
+{
+    struct ds_file *file = image->base.files[0];
+    const struct ova_member *member;
+    ds_autofree char *text = NULL;
+    size_t count;
+    int result;
+
+    member = ova_index_find_ending(&image->index, ".ovf", &count);
+    if (member == NULL)
+        return ds_fail_at(err, file, 0, DS_ERR_CORRUPT,
+                          "ova: archive: have %zu members *.ovf expect one",
+                          count);
+    image->descriptor = member;
+    if (member->size_bytes > OVA_ENVELOPE_BYTES_MAX)
+        return ds_fail_at(err, file, member->offset_bytes, DS_ERR_LIMIT,
+                          "ova: ovf: size, have %" PRIu64
+                          " bytes expect at most %" PRIu64,
+                          member->size_bytes, OVA_ENVELOPE_BYTES_MAX);
+    text = malloc((size_t)member->size_bytes + 1);
+    if (text == NULL)
+        return ds_fail_memory(err);
+    result = ds_file_read(file, member->offset_bytes, text,
+                          (size_t)member->size_bytes, err);
+    if (result != 0)
+        return result;
+    return ova_envelope_parse(text, (size_t)member->size_bytes, file,
+                              member->offset_bytes, &image->envelope, err);
+}
+
+/* The descriptor is small: its digest is looked at before it is believed.
+ * Those of the disks are check()'s, which reads them whole. */
+static int verify_descriptor(struct ova_image *image, struct ds_error *err)
+{
+    struct ds_file *file = image->base.files[0];
+    size_t count, listed = 0;
+    const struct ova_member *member =
+        ova_index_find_ending(&image->index, ".ovf", &count);
+    int result = ova_manifest_read(file, &image->index, &image->manifest, err);
+
+    if (result == 0 && image->manifest.member != NULL && member != NULL &&
+        member->size_bytes <= OVA_ENVELOPE_BYTES_MAX)
+        result =
+            ova_manifest_verify(&image->manifest, file, member, &listed, err);
+    image->descriptor_verified = listed > 0;
+    return result;
+}
+
+/* -- the disk in it -------------------------------------------------------- */
+
+static int probe_inner(struct ds_file *part, const struct ds_format_ops **out,
+                       struct ds_error *err)
+{
+    ds_autofree struct ds_probe *probe = calloc(1, sizeof(*probe));
+    uint64_t size = part->size_bytes;
+    int result;
+
+    if (probe == NULL)
+        return ds_fail_memory(err);
+    probe->file = part;
+    probe->head_bytes = (size_t)ds_min_u64(size, sizeof(probe->head));
+    probe->tail_bytes = (size_t)ds_min_u64(size, sizeof(probe->tail));
+    result = ds_file_read(part, 0, probe->head, probe->head_bytes, err);
+    if (result == 0)
+        result = ds_file_read(part, size - probe->tail_bytes, probe->tail,
+                              probe->tail_bytes, err);
+    if (result != 0)
+        return result;
+    *out = NULL;
+    for (size_t i = 0; inner_formats[i] != NULL; i++) {
+        if (!inner_formats[i]->probe(probe))
+            continue;
+        if (*out != NULL)
+            return ds_fail_at(err, part, DS_OFFSET_NONE, DS_ERR_REFUSED,
+                              "ova: disk: fits both %s and %s", (*out)->name,
+                              inner_formats[i]->name);
+        *out = inner_formats[i];
+    }
+    if (*out == NULL)
+        return ds_fail_at(err, part, 0, DS_ERR_UNSUPPORTED,
+                          "ova: disk: its content is of no known format");
+    return 0;
+}
+
+static int open_inner(struct ova_image *image,
+                      const struct ds_open_context *context,
+                      struct ds_error *err)
+{
+    const struct ova_member *member = image->member;
+    const struct ds_format_ops *format = NULL;
+    struct ds_open_context inner = { .no_refs = true,
+                                     .snapshot = context->snapshot,
+                                     .key_file = context->key_file };
+    struct ds_parent parent = { .format = NULL };
+    int result = ds_subfile_open(image->base.files[0], member->name,
+                                 member->offset_bytes, member->size_bytes,
+                                 &image->part, err);
+
+    if (result == 0)
+        result = probe_inner(image->part, &format, err);
+    if (result == 0)
+        result = format->open(image->part, &inner, &image->inner, err);
+    if (result != 0)
+        return result;
+    if (image->inner->file_count != 1)
+        return ds_fail_at(err, image->part, DS_OFFSET_NONE, DS_ERR_UNSUPPORTED,
+                          "ova: disk: lies in %u files, expect one",
+                          image->inner->file_count);
+    if (format->parent != NULL && format->parent(image->inner, &parent))
+        return ds_fail_at(err, image->part, DS_OFFSET_NONE, DS_ERR_UNSUPPORTED,
+                          "ova: disk: has a parent, which is not supported");
+    image->base.size_bytes = image->inner->size_bytes;
+    return 0;
+}
+
+int ova_open(struct ds_file *file, const struct ds_open_context *context,
+             struct ds_image **out, struct ds_error *err)
+{
+    struct ova_image *image = calloc(1, sizeof(*image));
+    int result;
+
+    if (image == NULL)
+        return ds_fail_memory(err);
+    image->base.format = &ova_format_ops;
+    image->base.file_count = 1;
+    image->base.files[0] = file;
+    result = ova_index_read(file, &image->index, err);
+    if (result == 0)
+        result = verify_descriptor(image, err);
+    if (result == 0)
+        result = read_descriptor(image, err);
+    if (result == 0)
+        result = ova_choose(image, context->member, err);
+    if (result == 0)
+        result = open_inner(image, context, err);
+    if (result != 0) {
+        ova_close(&image->base);
+        return result;
+    }
+    *out = &image->base;
+    return 0;
+}
+
+void ova_close(struct ds_image *base)
+{
+    struct ova_image *image = (struct ova_image *)base;
+
+    if (image->inner != NULL) {
+        for (uint32_t i = 1; i < image->inner->file_count; i++)
+            ds_file_close(image->inner->files[i]);
+        image->inner->format->close(image->inner);
+    }
+    ds_file_close(image->part);
+    ova_manifest_free(&image->manifest);
+    ova_envelope_free(&image->envelope);
+    ova_index_free(&image->index);
+    free(image);
+}
