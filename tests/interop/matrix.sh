@@ -62,7 +62,8 @@ allowed_copy() { # MAKER SOURCE_VARIANT TARGET_VARIANT RAW
     local size
     size=$(stat -c %s "$4")
     case $1:$2:$3 in
-    qemu:vhd-dynamic:vmdk-sparse) echo $((size % 4096)) ;;
+    # By graft: what lies under the target's head moves, with ragged ends.
+    qemu:vhd-dynamic:vmdk-sparse) echo $((4096 + size % 4096)) ;;
     qemu:vhd-dynamic:*) echo "$size" ;;
     *) echo $((size % 4096)) ;;
     esac
