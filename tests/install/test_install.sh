@@ -47,7 +47,8 @@ LD_LIBRARY_PATH=$libdir "$scratch/shared"
 pass "linked by pkg-config, shared"
 # shellcheck disable=SC2046
 cc "$scratch/user.c" -o "$scratch/static" $(pc --cflags diskshift) \
-    "$libdir/libdiskshift.a" $(pkg-config --libs libcrypto libxxhash) -pthread
+    "$libdir/libdiskshift.a" -pthread \
+    $(pkg-config --libs $(pc --print-requires-private diskshift))
 "$scratch/static"
 pass "linked with the static library"
 
