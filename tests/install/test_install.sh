@@ -63,7 +63,7 @@ target_link_libraries(user PRIVATE diskshift::diskshift)
 add_executable(user_static user.c)
 target_link_libraries(user_static PRIVATE diskshift::diskshift-static)
 END
-cmake -S "$scratch/project" -B "$scratch/project/build" \
+cmake -S "$scratch/project" -B "$scratch/project/build" -G Ninja \
     -DCMAKE_PREFIX_PATH="$root" >"$scratch/log" 2>&1 ||
     { cat "$scratch/log"; exit 1; }
 cmake --build "$scratch/project/build" >"$scratch/log" 2>&1 ||
