@@ -282,9 +282,12 @@ static mode_t mode_as_user(const char *name, mode_t mode)
     int child_status;
     pid_t pid = fork();
     if (pid == 0) {
-        struct ds_create_request request = { scratch_path(name), from, false };
+        struct ds_create_request request = { name, from, false };
         struct ds_error err = DS_ERROR_INIT;
         struct ds_file *file = NULL;
+        /* That user may not be let through to here by the path. */
+        if (chdir(scratch_path("")) != 0)
+            _exit(3);
         if (setresgid(2000, 2000, 2000) != 0 ||
             setresuid(2000, 2000, 2000) != 0)
             _exit(3);
