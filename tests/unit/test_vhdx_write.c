@@ -172,8 +172,11 @@ static void test_vhdx_write__graft_layout_reads_back(void **state)
     sealed = run_target(target, runs, 3, 8 * MIB, MIB, &gatherer);
     assert_int_equal(sealed.data_start_bytes, 11 * MIB);
     assert_int_equal(sealed.file_size_bytes[0], 12 * MIB);
-    for (unsigned i = 0; i < MIB; i++)
-        assert_int_not_equal(gatherer.bytes[i], 0xee);
+    /* A random identifier may hold one such byte, but not eight in a row. */
+    for (unsigned i = 0, stale = 0; i < MIB; i++) {
+        stale = gatherer.bytes[i] == 0xee ? stale + 1 : 0;
+        assert_true(stale < 8);
+    }
     memory = as_file(&gatherer, &sealed);
     assert_int_equal(fix_open(&memory, &image, &err), 0);
     assert_int_equal(fix_map(image, extents, 8, &err), 3);
