@@ -158,7 +158,7 @@ fill() {
 
 descriptor() { # FILE TYPE KIND SECTORS EXTENT
     printf '%s\n' '# Disk DescriptorFile' version=1 CID=00000002 \
-        "parentCID=$(grep -ao 'CID=........' base.vmdk | head -n1 | cut -c5-)" \
+        "parentCID=$(grep -aoE 'CID=[0-9a-f]+' base.vmdk | head -n1 | cut -c5-)" \
         "createType=\"$2\"" 'parentFileNameHint="base.vmdk"' \
         "RW $4 $3 \"$5\"" 'ddb.adapterType = "lsilogic"' >"$1"
 }
