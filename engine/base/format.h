@@ -29,7 +29,16 @@
  *
  * Without a graft area_start == head_bytes, so range clone is the same thing
  * over an empty base. Identity targets (unit_bytes == 0: raw, flat, fixed)
- * have no tables before the data: guest offset == file offset.
+ * have no tables before the data: guest offset == file offset. With
+ * identity_units they have tables as well, in another file (a qcow2 over an
+ * external data file).
+ *
+ * A split target has several data files, each for so much of the guest and
+ * each laid out as above. Places then count on one line, on which the files
+ * begin DS_SPLIT_STRIDE_BYTES apart:
+ *
+ *   place    0            stride         2 * stride
+ *   files    | first file |   | second   |   | third ...
  */
 #ifndef DS_BASE_FORMAT_H
 #define DS_BASE_FORMAT_H
@@ -41,7 +50,7 @@ struct ds_format_ops;
 /* -- reading ------------------------------------------------------------- */
 
 /** Files one image may consist of. */
-#define DS_IMAGE_FILE_COUNT_MAX 64u
+#define DS_IMAGE_FILE_COUNT_MAX 1040u
 
 /** An open image. Formats embed this at the start of their own struct. */
 struct ds_image {
@@ -128,7 +137,12 @@ struct ds_target_request {
     uint64_t size_bytes; /* the guest's; a multiple of 512 */
 };
 
-#define DS_TARGET_FILE_COUNT_MAX 2u
+/** 2 TiB in extents of 2047 MiB, and their descriptor. */
+#define DS_TARGET_FILE_COUNT_MAX 1040u
+#define DS_SUFFIX_BYTES 32u
+
+/** See above; more than any file of a split target can hold. */
+#define DS_SPLIT_STRIDE_BYTES (UINT64_C(1) << 32)
 
 struct ds_target_layout {
     uint64_t unit_bytes;  /* power of two: cluster, grain, block; 0: identity */
@@ -139,16 +153,19 @@ struct ds_target_layout {
     uint64_t gap_bytes;   /* the format's own bytes before each unit (VHD's
                              bitmap page), else 0; a multiple of 4096 */
     bool every_unit;      /* units of zeros take room too (VHDX fixed) */
+    bool identity_units;  /* identity, and target_place is called */
     bool ends_with_data;  /* identity: the data file's size is the guest's */
     bool graftable;       /* units may stay where the source has them */
+    bool can_refer;       /* the data file may be the source's own */
     bool wants_used;      /* target_used is to be called (refcounts) */
     enum ds_codec encode; /* units are compressed: target_encoded gets them
                              and there is no target_place; NONE otherwise */
     int encode_level;     /* for the codec; 0: its usual */
-    uint32_t file_count;  /* 1, or 2: descriptor and data */
-    uint32_t data_file_index;
-    const char *suffix[DS_TARGET_FILE_COUNT_MAX]; /* NULL for the named file;
-                             "-flat.vmdk" replaces the name's extension */
+    uint32_t file_count;  /* 1, or more: descriptor and data */
+    uint32_t data_file_index;   /* the first data file */
+    uint64_t split_guest_bytes; /* 0: there is one data file. Else each holds
+                             this much of the guest; a multiple of unit_bytes,
+                             not graftable, no used ranges, not encoded */
 };
 
 /** `unit_count` units from `first_unit`, at file_offset_bytes and on,
@@ -156,7 +173,8 @@ struct ds_target_layout {
 struct ds_unit_run {
     uint64_t first_unit;
     uint64_t unit_count;
-    uint64_t file_offset_bytes; /* not meaningful in target_count */
+    uint64_t file_offset_bytes; /* in target_count: from data_start on, and
+                                   meaningful for split targets only */
 };
 
 /** Known after the first pass. */
@@ -166,7 +184,10 @@ struct ds_footprint {
     uint64_t relocated_bytes;  /* from data_start to the last unit's end,
                                   gaps included */
     uint64_t unit_count;       /* units placed in all */
-    const char *file_names[DS_TARGET_FILE_COUNT_MAX]; /* base names */
+    const char *file_names[DS_TARGET_FILE_COUNT_MAX]; /* as one file names the
+                                    other: base names; absolute where the data
+                                    file is the source's in another place */
+    bool refers; /* the data file is the source's own: not to be written */
 };
 
 /** The format's answer. */
@@ -260,6 +281,10 @@ struct ds_format_ops {
      * format ends below this size. */
     int (*target_open)(const struct ds_target_request *request,
                        struct ds_target **out, struct ds_error *err);
+    /** How the name of file `index` (> 0) ends: "-flat.vmdk" replaces the
+     * extension of the target's name. NULL: the target has one file. */
+    void (*target_suffix)(const struct ds_target *target, uint32_t index,
+                          char suffix[DS_SUFFIX_BYTES]);
     int (*target_count)(struct ds_target *target, const struct ds_unit_run *run,
                         struct ds_error *err);
     int (*target_seal)(struct ds_target *target,

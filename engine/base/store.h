@@ -128,6 +128,12 @@ struct ds_store_ops {
     int (*domain)(struct ds_file *source, const char *target_path,
                   struct ds_clone_domain *out, struct ds_error *err);
 
+    /** The name by which a file at `target_path` refers to `source`: its
+     * base name when both lie in one directory, else its absolute name. *out
+     * is the caller's to free. REFUSED for what is no regular file. */
+    int (*name_for)(const struct ds_file *source, const char *target_path,
+                    char **out, struct ds_error *err);
+
     /** Whether `path` exists (1, 0, negated class). */
     int (*exists)(const char *path, struct ds_error *err);
 

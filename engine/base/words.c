@@ -98,6 +98,8 @@ const char *ds_strategy_name(enum ds_strategy strategy)
         return "range";
     case DS_STRATEGY_GRAFT:
         return "graft";
+    case DS_STRATEGY_REFERENCE:
+        return "reference";
     }
     return "unknown";
 }

@@ -128,7 +128,7 @@ int survey_base(const struct survey_request *request,
     const struct ds_target_layout *layout = &request->target->layout;
     uint32_t base = survey->base_index;
     struct base_walk walk = {
-        .identity = layout->unit_bytes == 0,
+        .identity = layout_is_identity(layout),
         .size_bytes = request->disk->files[base]->size_bytes,
         .block_bytes = request->domains[base].granularity_bytes,
         .quiet_end_bytes =

@@ -58,10 +58,14 @@ static int read_back(struct execution *execution, struct ds_report *report,
     struct ds_plan *plan = execution->plan;
     struct ds_disk *target = NULL;
     struct ds_file *file = NULL;
+    /* A name that we put there ourselves may be followed anywhere. */
+    struct ds_open_options options = {
+        .allow_refs = plan->strategy == DS_STRATEGY_REFERENCE ? "/" : NULL,
+    };
     int result = plan->store->reopen(execution->files[0], &file, err);
 
     if (result == 0)
-        result = ds_disk_open_file(file, plan->format, NULL, &target, err);
+        result = ds_disk_open_file(file, plan->format, &options, &target, err);
     if (result == 0 && !execution->options->no_verify)
         result = compare(execution, target, report, err);
     ds_disk_close(target);
@@ -78,7 +82,8 @@ static int install_extents(struct execution *execution, struct ds_error *err)
 
     for (uint32_t i = 1; i < plan->target->layout.file_count && result == 0;
          i++)
-        result = plan->store->install(execution->files[i], false, err);
+        if (execution->files[i] != NULL)
+            result = plan->store->install(execution->files[i], false, err);
     return result;
 }
 
@@ -152,8 +157,9 @@ static void fill_space(const struct ds_plan *plan,
     uint64_t growth =
         report->totals.shared_bytes / 100 * options->growth_percent;
 
-    report->source_exclusive_known =
-        exclusive_bytes(plan->disk, &report->source_exclusive_bytes);
+    if (plan->strategy != DS_STRATEGY_REFERENCE)
+        report->source_exclusive_known =
+            exclusive_bytes(plan->disk, &report->source_exclusive_bytes);
     if (plan->store->space(plan->paths[0], &space, NULL) != 0)
         return;
     report->free_bytes = space.free_bytes;

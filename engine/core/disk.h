@@ -19,7 +19,7 @@
 #include "format.h"
 
 #define DS_CHAIN_DEPTH_MAX 64u
-#define DS_DISK_FILE_COUNT_MAX 256u
+#define DS_DISK_FILE_COUNT_MAX 2080u
 
 struct ds_layer {
     struct ds_image *image;

@@ -154,9 +154,13 @@ static int emitter_write(struct ds_emitter *emitter, uint32_t target_index,
     return 0;
 }
 
-int emit_init(struct emit *emit, struct ds_error *err)
+int emit_init(struct emit *emit, uint64_t guest_size_bytes,
+              struct ds_error *err)
 {
     emit->emitter.write = emitter_write;
+    emit->tail_end_bytes = emit->layout->ends_with_data
+                               ? layout_place(emit->layout, guest_size_bytes)
+                               : DS_OFFSET_NONE;
     emit->totals = (struct ds_totals){ 0 };
     emit->op_count = 0;
     emit->arena_used = 0;
@@ -179,6 +183,18 @@ void emit_free(struct emit *emit)
 
 /* -- transfers ------------------------------------------------------------*/
 
+/* A place of the data, as file and offset. */
+static void set_target(const struct emit *emit, uint64_t place,
+                       struct ds_op *op)
+{
+    op->target_index = emit->layout->data_file_index;
+    op->target_offset_bytes = place;
+    if (emit->layout->split_guest_bytes == 0)
+        return;
+    op->target_index += (uint32_t)(place / DS_SPLIT_STRIDE_BYTES);
+    op->target_offset_bytes = place % DS_SPLIT_STRIDE_BYTES;
+}
+
 static int emit_piece(struct emit *emit, const struct transfer *transfer,
                       uint64_t skip, uint64_t length, enum ds_op_kind kind,
                       enum ds_copy_reason reason, struct ds_error *err)
@@ -187,15 +203,14 @@ static int emit_piece(struct emit *emit, const struct transfer *transfer,
         .kind = kind,
         .reason = reason,
         .source_index = transfer->file_index,
-        .target_index = emit->data_file_index,
         .source_offset_bytes = transfer->source_offset_bytes + skip,
-        .target_offset_bytes = transfer->target_offset_bytes + skip,
         .length_bytes = length,
         .data_bytes = length,
     };
 
     if (length == 0)
         return 0;
+    set_target(emit, transfer->target_offset_bytes + skip, &op);
     /* Holes that a clone passes over lie inside it, never at its edges. */
     if (kind == DS_OP_CLONE)
         op.data_bytes -= transfer->length_bytes - transfer->data_bytes;
@@ -224,12 +239,11 @@ static int emit_decode(struct emit *emit, const struct transfer *transfer,
     struct ds_op op = {
         .kind = DS_OP_DECODE,
         .source_index = transfer->file_index,
-        .target_index = emit->data_file_index,
-        .target_offset_bytes = transfer->target_offset_bytes,
         .length_bytes = transfer->length_bytes,
         .data_bytes = transfer->data_bytes,
     };
 
+    set_target(emit, transfer->target_offset_bytes, &op);
     extent_advance(&piece, transfer->source_offset_bytes);
     op.source_offset_bytes = piece.file_offset_bytes;
     op.encoding = piece.encoding;
@@ -248,7 +262,7 @@ int emit_transfer(struct emit *emit, const struct transfer *transfer,
     uint64_t head, tail;
     int result;
 
-    if (emit->encodes)
+    if (emit->layout->encode != DS_CODEC_NONE)
         return emit_piece(emit, transfer, 0, length, DS_OP_COPY,
                           DS_COPY_COMPRESSED, err);
     if (transfer->encoded != NULL)

@@ -21,12 +21,10 @@ struct emit {
     struct ds_emitter emitter; /* what formats write tables through */
     const struct ds_clone_domain *domains;
     struct ds_file *const *sources;
-    uint32_t data_file_index;
+    const struct ds_target_layout *layout;
     bool has_base;
-    bool identity;
-    uint64_t tail_end_bytes; /* where the data file ends, if it ends with the
-                                guest's last byte; DS_OFFSET_NONE otherwise */
-    bool encodes;            /* counting for a compressed target */
+    uint64_t tail_end_bytes; /* the place where the data ends, if the file does
+                                too; DS_OFFSET_NONE otherwise */
     struct ds_totals totals;
     ds_op_fn *receive; /* NULL: count only */
     void *user;
@@ -36,7 +34,9 @@ struct emit {
     size_t arena_used;
 };
 
-int emit_init(struct emit *emit, struct ds_error *err);
+/** Fill in domains, sources, layout, has_base, receive and user before. */
+int emit_init(struct emit *emit, uint64_t guest_size_bytes,
+              struct ds_error *err);
 void emit_free(struct emit *emit);
 
 int emit_op(struct emit *emit, const struct ds_op *op, struct ds_error *err);

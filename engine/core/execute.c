@@ -15,10 +15,12 @@ int execute_create(struct execution *execution, struct ds_error *err)
     int result = 0;
 
     for (uint32_t i = 0; i < layout->file_count && result == 0; i++) {
+        if (plan_refers(plan, i))
+            continue;
         struct ds_create_request request = {
             .path = plan->paths[i],
             .attributes_from = disk->files[plan->survey.base_index],
-            .clone_from = i == layout->data_file_index,
+            .clone_from = i >= layout->data_file_index,
         };
 
         result = plan->store->create(&request, &execution->files[i], err);
@@ -54,9 +56,7 @@ static int whole_progress(void *user, const struct ds_progress *batch)
     const struct execution *execution = user;
     const struct ds_convert_options *options = execution->options;
     const struct ds_plan *plan = execution->plan;
-    const struct ds_totals *totals = plan->strategy == DS_STRATEGY_GRAFT
-                                         ? &plan->survey.graft.totals
-                                         : &plan->survey.range.totals;
+    const struct ds_totals *totals = &plan_side(plan)->totals;
     struct ds_progress all = {
         .phase = "execute",
         .done_bytes = execution->done_bytes + batch->done_bytes,
@@ -187,7 +187,8 @@ int execute_sync(struct execution *execution, struct ds_error *err)
 
     for (uint32_t i = 0; i < plan->target->layout.file_count && result == 0;
          i++)
-        result = plan->store->sync(execution->files[i], err);
+        if (execution->files[i] != NULL)
+            result = plan->store->sync(execution->files[i], err);
     return result;
 }
 

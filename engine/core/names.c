@@ -71,14 +71,16 @@ int plan_name_files(struct ds_plan *plan, const char *path,
     if (exists < 0)
         return exists;
     plan->replaces = exists > 0;
-    for (uint32_t i = 0; i < layout->file_count && result == 0; i++) {
-        if (layout->suffix[i] != NULL) {
-            result = fresh_name(plan, i, path, layout->suffix[i], force, err);
+    plan->paths[0] = strdup(path);
+    if (plan->paths[0] == NULL)
+        return ds_fail_memory(err);
+    for (uint32_t i = 1; i < layout->file_count && result == 0; i++) {
+        char suffix[DS_SUFFIX_BYTES];
+
+        if (plan_refers(plan, i))
             continue;
-        }
-        plan->paths[i] = strdup(path);
-        if (plan->paths[i] == NULL)
-            result = ds_fail_memory(err);
+        plan->format->target_suffix(plan->target, i, suffix);
+        result = fresh_name(plan, i, path, suffix, force, err);
     }
     return result;
 }

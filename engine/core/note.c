@@ -14,6 +14,12 @@ uint64_t totals_copied(const struct ds_totals *totals)
     return copied;
 }
 
+const struct survey_side *plan_side(const struct ds_plan *plan)
+{
+    return plan->base_index == DS_FILE_NONE ? &plan->survey.range
+                                            : &plan->survey.graft;
+}
+
 void plan_note(struct ds_plan *plan, const char *format, ...)
 {
     va_list args;

@@ -65,44 +65,58 @@ static int fail_overlap(struct ds_disk *disk, const struct ds_layer *layer,
                       extent->guest_offset_bytes, search.name);
 }
 
-/* One pass over a layer's own map. */
+/* One pass over a layer's own map, from guest offset `begin` to `end`. */
 typedef int data_fn(void *user, const struct ds_extent *extent,
                     struct ds_error *err);
 
-static int walk_data(struct ds_disk *disk, uint32_t layer, data_fn *fn,
-                     void *user, struct ds_error *err)
+static int walk_data(struct ds_disk *disk, uint32_t layer, uint64_t begin,
+                     uint64_t end, data_fn *fn, void *user,
+                     struct ds_error *err)
 {
     struct ds_extent extent;
     struct ds_map *map = NULL;
     int result = map_open_layer(disk, layer, &map, err);
 
+    if (result == 0)
+        ds_map_seek(map, begin);
     while (result == 0) {
         result = ds_map_next(map, &extent, err);
-        if (result <= 0)
+        if (result <= 0 || extent.guest_offset_bytes >= end)
             break;
         result = extent.kind == DS_EXTENT_DATA ? fn(user, &extent, err) : 0;
     }
     ds_map_close(map);
-    return result;
+    return result < 0 ? result : 0;
 }
+
+/* What a file has of the guest's data: [begin, end) spans it, and the lowest
+ * bit that is set in any offset or length is its granule. */
+struct share {
+    uint64_t bits; /* 0: no data there */
+    uint64_t guest_begin_bytes;
+    uint64_t guest_end_bytes;
+};
 
 struct granules {
     const struct ds_disk *disk;
-    uint64_t bits[DS_DISK_FILE_COUNT_MAX]; /* 0: no data there */
+    struct share shares[DS_DISK_FILE_COUNT_MAX];
 };
 
 static int note_granule(void *user, const struct ds_extent *extent,
                         struct ds_error *err)
 {
     struct granules *granules = user;
-    uint64_t *bits = &granules->bits[extent->file_index];
+    struct share *share = &granules->shares[extent->file_index];
     uint64_t end = extent->file_offset_bytes + extent->length_bytes;
 
     (void)err;
-    *bits |= extent->file_offset_bytes | CLAIMS_GRANULE_MAX;
+    if (share->bits == 0)
+        share->guest_begin_bytes = extent->guest_offset_bytes;
+    share->guest_end_bytes = extent->guest_offset_bytes + extent->length_bytes;
+    share->bits |= extent->file_offset_bytes | CLAIMS_GRANULE_MAX;
     /* A length that ends where the file does says nothing about granules. */
     if (end != granules->disk->files[extent->file_index]->size_bytes)
-        *bits |= extent->length_bytes;
+        share->bits |= extent->length_bytes;
     return 0;
 }
 
@@ -110,6 +124,7 @@ struct window {
     struct ds_disk *disk;
     const struct ds_layer *layer;
     uint32_t file_index;
+    const struct share *share;
     struct claims claims;
 };
 
@@ -138,7 +153,9 @@ static int check_file(struct window *window, uint32_t layer,
     do {
         result = image->format->regions(image, claim_region, &search, err);
         if (result == 0)
-            result = walk_data(window->disk, layer, claim_data, window, err);
+            result = walk_data(
+                window->disk, layer, window->share->guest_begin_bytes,
+                window->share->guest_end_bytes, claim_data, window, err);
     } while (result == 0 && claims_next_window(&window->claims));
     return result;
 }
@@ -153,11 +170,13 @@ int overlap_check_layer(struct ds_disk *disk, uint32_t index,
 
     if (layer->image->format->regions == NULL)
         return 0;
-    result = walk_data(disk, index, note_granule, &granules, err);
+    result =
+        walk_data(disk, index, 0, UINT64_MAX, note_granule, &granules, err);
     for (uint32_t i = 0; i < layer->image->file_count && result == 0; i++) {
-        uint64_t bits = granules.bits[layer->file_base + i];
+        uint64_t bits = granules.shares[layer->file_base + i].bits;
 
         window.file_index = layer->file_base + i;
+        window.share = &granules.shares[window.file_index];
         if (bits == 0)
             continue;
         result = claims_init(&window.claims,

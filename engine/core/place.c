@@ -4,10 +4,12 @@
 #include <assert.h>
 
 #include "arith.h"
+#include "codec.h"
 
 void placer_start(struct placer *placer)
 {
     placer->next_bytes = 0;
+    placer->next_unit = 0;
     placer->has_partial = false;
     placer->run = (struct ds_unit_run){ 0 };
     placer->pending = (struct transfer){ 0 };
@@ -91,7 +93,7 @@ static void push_hole(struct placer *p, const struct ds_extent *extent)
 {
     const struct ds_clone_domain *domain = &p->domains[extent->file_index];
     uint64_t source = extent->file_offset_bytes;
-    uint64_t target = extent->guest_offset_bytes;
+    uint64_t target = layout_place(p->layout, extent->guest_offset_bytes);
 
     if (domain->range &&
         ((source ^ target) & (domain->granularity_bytes - 1)) == 0 &&
@@ -132,11 +134,18 @@ static int push_units(struct placer *p, uint64_t first, uint64_t count,
  * so that the interior can be shared. `source` is the offset in the source
  * file that would lie at the first unit's beginning; DS_OFFSET_NONE: any.
  */
-static uint64_t allocate(struct placer *p, uint64_t count, uint32_t file_index,
-                         uint64_t source)
+static uint64_t allocate(struct placer *p, uint64_t unit, uint64_t count,
+                         uint32_t file_index, uint64_t source)
 {
     uint64_t align = p->layout->align_bytes, phase = 0, offset;
 
+    if (p->layout->split_guest_bytes != 0) {
+        uint64_t guest = unit * p->layout->unit_bytes;
+        uint64_t begin = guest / p->layout->split_guest_bytes;
+
+        p->next_bytes =
+            ds_max_u64(p->next_bytes, begin * DS_SPLIT_STRIDE_BYTES);
+    }
     if (source != DS_OFFSET_NONE && p->domains[file_index].range) {
         uint64_t block = p->domains[file_index].granularity_bytes;
 
@@ -173,8 +182,8 @@ static int relocate(struct placer *p, const struct ds_extent *extent,
                     uint64_t guest, uint64_t count, struct ds_error *err)
 {
     uint64_t unit = p->layout->unit_bytes, gap = p->layout->gap_bytes;
-    uint64_t target =
-        allocate(p, count, extent->file_index, source_at(extent, guest, 0));
+    uint64_t target = allocate(p, guest / unit, count, extent->file_index,
+                               source_at(extent, guest, 0));
     int result = push_units(p, guest / unit, count, target, err);
 
     if (result != 0 || gap == 0)
@@ -231,7 +240,7 @@ static int add_part(struct placer *p, const struct ds_extent *extent,
     if (!holds_data(extent) && !p->layout->every_unit)
         return 0;
     if (!p->has_partial || p->partial_unit != unit) {
-        p->partial_offset_bytes = allocate(p, 1, extent->file_index,
+        p->partial_offset_bytes = allocate(p, unit, 1, extent->file_index,
                                            source_at(extent, guest, within));
         p->partial_unit = unit;
         p->has_partial = true;
@@ -252,7 +261,8 @@ static int add_whole(struct placer *p, const struct ds_extent *extent,
         return add_whole_data(p, extent, guest, count, err);
     if (!p->layout->every_unit)
         return 0;
-    offset = allocate(p, count, 0, DS_OFFSET_NONE);
+    offset =
+        allocate(p, guest / p->layout->unit_bytes, count, 0, DS_OFFSET_NONE);
     return push_units(p, guest / p->layout->unit_bytes, count, offset, err);
 }
 
@@ -279,31 +289,68 @@ static int add_to_units(struct placer *p, const struct ds_extent *extent,
     return result;
 }
 
+/* The units that data touches, each once. */
+static int push_identity_units(struct placer *p, uint64_t guest,
+                               uint64_t length, struct ds_error *err)
+{
+    uint64_t unit = p->layout->unit_bytes;
+    uint64_t first = ds_max_u64(guest / unit, p->next_unit);
+    uint64_t end = ds_div_up(guest + length, unit);
+
+    if (first >= end)
+        return 0;
+    p->next_unit = end;
+    return push_units(p, first, end - first, first * unit, err);
+}
+
 static int add_identity(struct placer *p, const struct ds_extent *extent,
                         struct ds_error *err)
 {
     uint64_t guest = extent->guest_offset_bytes;
     uint64_t length = extent->length_bytes;
     bool data = holds_data(extent);
+    int result = 0;
 
-    if (extent->file_index == DS_FILE_NONE)
-        return 0;
+    if (data && p->layout->identity_units)
+        result = push_identity_units(p, guest, length, err);
+    if (result != 0 || extent->file_index == DS_FILE_NONE)
+        return result;
     if (extent->kind != DS_EXTENT_ENCODED &&
         extent->file_index == p->base_index &&
         extent->file_offset_bytes == guest)
         return p->sink->kept(p->user, guest, length, data ? length : 0, err);
     if (data)
-        return push_data(p, extent, guest, length, guest, err);
+        return push_data(p, extent, guest, length,
+                         layout_place(p->layout, guest), err);
     push_hole(p, extent);
     return 0;
+}
+
+static int add_in_file(struct placer *p, const struct ds_extent *extent,
+                       struct ds_error *err)
+{
+    return layout_is_identity(p->layout) ? add_identity(p, extent, err)
+                                         : add_to_units(p, extent, err);
 }
 
 int placer_add(struct placer *placer, const struct ds_extent *extent,
                struct ds_error *err)
 {
-    if (placer->layout->unit_bytes == 0)
-        return add_identity(placer, extent, err);
-    return add_to_units(placer, extent, err);
+    uint64_t split = placer->layout->split_guest_bytes;
+    struct ds_extent rest = *extent;
+    int result = 0;
+
+    if (split == 0)
+        return add_in_file(placer, extent, err);
+    while (rest.length_bytes > 0 && result == 0) {
+        struct ds_extent part = rest;
+
+        part.length_bytes = ds_min_u64(part.length_bytes,
+                                       split - part.guest_offset_bytes % split);
+        result = add_in_file(placer, &part, err);
+        extent_advance(&rest, part.length_bytes);
+    }
+    return result;
 }
 
 int placer_finish(struct placer *placer, struct ds_error *err)

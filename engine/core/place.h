@@ -14,6 +14,9 @@
  * clone. Identity targets (raw, flat, fixed) differ in one thing only: the
  * place is the guest offset.
  *
+ * A split target is a change of coordinates at its files' borders, nothing
+ * more: the next place jumps to the next file.
+ *
  * Both passes of a plan run this same code, so what the first counts is what
  * the second emits. In the first data_start is 0: only differences and
  * remainders of offsets matter then.
@@ -26,6 +29,22 @@
 #define DS_CORE_PLACE_H
 
 #include "format.h"
+
+/** Whether a place is given by the guest offset alone. */
+static inline bool layout_is_identity(const struct ds_target_layout *layout)
+{
+    return layout->unit_bytes == 0 || layout->identity_units;
+}
+
+/** An identity target's place for a guest offset. */
+static inline uint64_t layout_place(const struct ds_target_layout *layout,
+                                    uint64_t guest)
+{
+    uint64_t split = layout->split_guest_bytes;
+
+    return split == 0 ? guest
+                      : guest / split * DS_SPLIT_STRIDE_BYTES + guest % split;
+}
 
 struct transfer {
     uint32_t file_index;
@@ -55,6 +74,7 @@ struct placer {
     void *user;
 
     uint64_t next_bytes;   /* the next free place, after data_start */
+    uint64_t next_unit;    /* identity_units: those before are handed out */
     uint64_t partial_unit; /* the unit being filled piecewise */
     uint64_t partial_offset_bytes;
     bool has_partial;

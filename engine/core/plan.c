@@ -43,7 +43,7 @@ static void decide(struct ds_plan *plan, enum ds_strategy strategy,
 
     plan->strategy = strategy;
     plan->base_index =
-        strategy == DS_STRATEGY_GRAFT ? plan->survey.base_index : DS_FILE_NONE;
+        strategy == DS_STRATEGY_RANGE ? DS_FILE_NONE : plan->survey.base_index;
     va_start(args, format);
     (void)vsnprintf(plan->reason, sizeof(plan->reason), format, args);
     va_end(args);
@@ -86,6 +86,10 @@ static int choose(struct ds_plan *plan, enum ds_strategy asked, bool must_share,
                          graft->totals.op_count[DS_OP_COPY] +
                          graft->totals.op_count[DS_OP_PUNCH] + 1;
 
+    if (asked == DS_STRATEGY_REFERENCE) {
+        decide(plan, asked, "asked for");
+        return plan_refer(plan, err);
+    }
     if (asked == DS_STRATEGY_GRAFT && !graft->possible)
         return ds_fail(err, DS_ERR_UNSUPPORTED,
                        "plan: strategy graft is not possible: %s",
@@ -120,9 +124,7 @@ static const char *base_name(const char *path)
 static int seal(struct ds_plan *plan, struct ds_error *err)
 {
     const struct ds_target_layout *layout = &plan->target->layout;
-    const struct survey_side *side = plan->strategy == DS_STRATEGY_GRAFT
-                                         ? &plan->survey.graft
-                                         : &plan->survey.range;
+    const struct survey_side *side = plan_side(plan);
     uint64_t align = ds_max_u64(layout->align_bytes, 4096);
     uint64_t base = 0;
 
@@ -133,9 +135,11 @@ static int seal(struct ds_plan *plan, struct ds_error *err)
             ds_align_up(ds_max_u64(layout->head_bytes, base), align),
         .relocated_bytes = side->relocated_bytes,
         .unit_count = side->unit_count,
+        .refers = plan->strategy == DS_STRATEGY_REFERENCE,
     };
     for (uint32_t i = 0; i < layout->file_count; i++)
-        plan->footprint.file_names[i] = base_name(plan->paths[i]);
+        plan->footprint.file_names[i] =
+            plan_refers(plan, i) ? plan->reference : base_name(plan->paths[i]);
     plan->seal = (struct ds_seal){ 0 };
     return plan->format->target_seal(plan->target, &plan->footprint,
                                      &plan->seal, err);
@@ -143,9 +147,7 @@ static int seal(struct ds_plan *plan, struct ds_error *err)
 
 static int require_clone(const struct ds_plan *plan, struct ds_error *err)
 {
-    const struct survey_side *side = plan->strategy == DS_STRATEGY_GRAFT
-                                         ? &plan->survey.graft
-                                         : &plan->survey.range;
+    const struct survey_side *side = plan_side(plan);
     uint64_t moved = totals_copied(&side->totals) + side->totals.decoded_bytes;
     unsigned most = DS_COPY_NONE;
 
@@ -189,7 +191,7 @@ static int guard_sources(const struct ds_plan *plan, struct ds_error *err)
 
     for (uint32_t i = 0; i < disk->file_count && result == 0; i++)
         for (uint32_t t = 0; t < plan->target->layout.file_count; t++)
-            if (result == 0)
+            if (result == 0 && !plan_refers(plan, t))
                 result = plan->store->guard_same(disk->files[i], plan->paths[t],
                                                  err);
     return result;
@@ -214,7 +216,8 @@ static void note_misaligned_units(struct ds_plan *plan)
     const struct survey_side *graft = &plan->survey.graft;
 
     if (plan->strategy == DS_STRATEGY_GRAFT &&
-        plan->target->layout.unit_bytes != 0 && graft->granule_bytes < 4096)
+        !layout_is_identity(&plan->target->layout) &&
+        graft->granule_bytes < 4096)
         plan_note(plan, "some grains do not lie on 4096-byte pages: correct "
                         "for QEMU and the hosted products, untested on ESXi");
 }
@@ -228,6 +231,14 @@ static int prepare(struct ds_plan *plan, const struct ds_target_spec *spec,
         options != NULL ? options->strategy : DS_STRATEGY_AUTO;
     int result = open_target(plan, spec, err);
 
+    if (options != NULL && options->share_source_file) {
+        if (result == 0 && !plan->target->layout.can_refer)
+            result = ds_fail(err, DS_ERR_ARG,
+                             "plan: this %s target has no data file of its "
+                             "own that could be the source's",
+                             spec->format);
+        asked = plan->strategy = DS_STRATEGY_REFERENCE;
+    }
     if (result == 0)
         result = plan_name_files(plan, spec->path, &plan->target->layout, force,
                                  err);
@@ -308,6 +319,7 @@ void ds_plan_free(struct ds_plan *plan)
         plan->format->target_close(plan->target);
     for (unsigned i = 0; i < DS_TARGET_FILE_COUNT_MAX; i++)
         free(plan->paths[i]);
+    free(plan->reference);
     free(plan);
 }
 

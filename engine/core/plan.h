@@ -10,6 +10,8 @@
  *   graft only:  PUNCH every gap of the base
  *                | head records, footer |  TRUNCATE to the final size
  *
+ * A target that refers to the source's own file has tables alone.
+ *
  * A crash at any point leaves a .partial file, never a wrong target.
  */
 #ifndef DS_CORE_PLAN_H
@@ -35,8 +37,9 @@ struct ds_plan {
     struct ds_seal seal;
     struct ds_totals totals;
     char *paths[DS_TARGET_FILE_COUNT_MAX];
-    bool executing; /* the operations are for a store, not for a reader */
-    bool replaces;  /* the named file exists, and force allows it */
+    char *reference; /* how the target names the source's file, if it does */
+    bool executing;  /* the operations are for a store, not for a reader */
+    bool replaces;   /* the named file exists, and force allows it */
     char notes[PLAN_NOTE_COUNT_MAX][PLAN_NOTE_BYTES];
     unsigned note_count;
 };
@@ -52,6 +55,19 @@ int plan_emit(struct ds_plan *plan, ds_op_fn *receive, void *user,
 
 void plan_note(struct ds_plan *plan, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/** What the chosen strategy would do. */
+const struct survey_side *plan_side(const struct ds_plan *plan);
+
+/** Whether file `index` of the target is the source's own. */
+static inline bool plan_refers(const struct ds_plan *plan, uint32_t index)
+{
+    return plan->strategy == DS_STRATEGY_REFERENCE &&
+           index == plan->target->layout.data_file_index;
+}
+
+/** DS_STRATEGY_REFERENCE: whether it can be, and the name of the file. */
+int plan_refer(struct ds_plan *plan, struct ds_error *err);
 
 /** Bytes of the guest's data that these totals copy. */
 uint64_t totals_copied(const struct ds_totals *totals);

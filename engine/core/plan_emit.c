@@ -148,7 +148,7 @@ static int walk_used(struct pass *pass, struct ds_error *err)
         plan->seal.data_start_bytes + plan->footprint.relocated_bytes;
     int result = report_used(pass, 0, plan->target->layout.head_bytes, err);
 
-    if (result == 0 && plan->base_index != DS_FILE_NONE)
+    if (result == 0 && plan->strategy == DS_STRATEGY_GRAFT)
         result = survey_base(&plan->request, &plan->survey, take_base_range,
                              pass, err);
     return result != 0 ? result : report_used(pass, begin, end - begin, err);
@@ -169,7 +169,8 @@ static int finish(struct pass *pass, struct ds_error *err)
         result = emit_barrier(&pass->emit, err);
     for (uint32_t i = 0; i < plan->target->layout.file_count && result == 0;
          i++)
-        result = emit_truncate(pass, i, err);
+        if (!plan_refers(plan, i))
+            result = emit_truncate(pass, i, err);
     return result != 0 ? result : emit_flush(&pass->emit, err);
 }
 
@@ -182,11 +183,8 @@ int plan_emit(struct ds_plan *plan, ds_op_fn *receive, void *user,
         .emit = {
             .domains = plan->domains,
             .sources = plan->disk->files,
-            .data_file_index = layout->data_file_index,
+            .layout = layout,
             .has_base = plan->base_index != DS_FILE_NONE,
-            .identity = layout->unit_bytes == 0,
-            .tail_end_bytes = layout->ends_with_data ? plan->disk->size_bytes
-                                                     : DS_OFFSET_NONE,
             .receive = receive,
             .user = user,
         },
@@ -198,11 +196,13 @@ int plan_emit(struct ds_plan *plan, ds_op_fn *receive, void *user,
             .sink = &pass_sink,
         },
     };
-    int result = emit_init(&pass.emit, err);
+    int result = emit_init(&pass.emit, plan->disk->size_bytes, err);
 
     pass.placer.user = &pass;
-    if (result == 0 && plan->base_index != DS_FILE_NONE)
+    if (result == 0 && plan->strategy == DS_STRATEGY_GRAFT)
         result = emit_base(&pass, err);
+    if (plan->strategy == DS_STRATEGY_REFERENCE)
+        pass.emit.totals.shared_bytes = plan->survey.graft.kept_bytes;
     if (result == 0)
         result = layout->encode != DS_CODEC_NONE
                      ? encode_units(plan, &pass.emit, !plan->executing, err)

@@ -64,7 +64,7 @@ static int side_transfer(void *user, const struct transfer *transfer,
 {
     struct side *side = user;
 
-    if (side->emit.identity)
+    if (layout_is_identity(side->emit.layout))
         note_range(side, transfer->target_offset_bytes, transfer->length_bytes);
     return emit_transfer(&side->emit, transfer, err);
 }
@@ -77,6 +77,7 @@ static int side_kept(void *user, uint64_t offset_bytes, uint64_t length_bytes,
     (void)err;
     side->emit.totals.shared_bytes += data_bytes;
     side->out->kept_bytes += data_bytes;
+    side->out->kept_span_bytes += length_bytes;
     side->kept_count++;
     note_range(side, offset_bytes, length_bytes);
     return 0;
@@ -96,12 +97,8 @@ static int side_start(struct side *side, const struct survey_request *request,
 
     side->emit.domains = request->domains;
     side->emit.sources = disk->files;
-    side->emit.data_file_index = layout->data_file_index;
+    side->emit.layout = layout;
     side->emit.has_base = base_index != DS_FILE_NONE;
-    side->emit.identity = layout->unit_bytes == 0;
-    side->emit.tail_end_bytes =
-        layout->ends_with_data ? disk->size_bytes : DS_OFFSET_NONE;
-    side->emit.encodes = layout->encode != DS_CODEC_NONE;
     side->placer.layout = layout;
     side->placer.domains = request->domains;
     side->placer.base_index = base_index;
@@ -111,7 +108,7 @@ static int side_start(struct side *side, const struct survey_request *request,
     if (base_index != DS_FILE_NONE)
         side->base_size_bytes = disk->files[base_index]->size_bytes;
     placer_start(&side->placer);
-    return emit_init(&side->emit, err);
+    return emit_init(&side->emit, disk->size_bytes, err);
 }
 
 static uint64_t lowest_bit(uint64_t bits, uint64_t least)
@@ -236,7 +233,8 @@ static bool worth_pricing(const struct survey_request *request,
 {
     const struct ds_totals *range = &survey->range.totals;
 
-    if (!survey->graft.possible || request->strategy == DS_STRATEGY_RANGE)
+    if (!survey->graft.possible || request->strategy == DS_STRATEGY_RANGE ||
+        request->strategy == DS_STRATEGY_REFERENCE)
         return false;
     if (request->strategy == DS_STRATEGY_GRAFT)
         return true;
@@ -254,7 +252,8 @@ int survey_run(const struct survey_request *request, struct survey *out,
     *out = (struct survey){ .base_index = largest_file(disk) };
     out->range.possible = true;
     out->graft.possible = request->target->layout.graftable &&
-                          request->domains[out->base_index].file;
+                          (request->domains[out->base_index].file ||
+                           request->strategy == DS_STRATEGY_REFERENCE);
     walk.range.out = &out->range;
     walk.graft.out = &out->graft;
     if (request->target->layout.unit_bytes != 0)

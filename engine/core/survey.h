@@ -20,7 +20,8 @@ struct survey_side {
     bool priced;             /* cost_ns and the punches in totals are known */
     struct ds_totals totals; /* without tables */
     uint64_t relocated_bytes;
-    uint64_t kept_bytes; /* data that stays where the base has it */
+    uint64_t kept_bytes;      /* data that stays where the base has it */
+    uint64_t kept_span_bytes; /* the same with zeros that lie there */
     uint64_t unit_count;
     uint64_t granule_bytes; /* divides all kept and, for identity targets,
                                all transferred ranges of the data file */

@@ -19,6 +19,7 @@ const struct ds_format_ops vmdk_format_ops = {
     .regions = vmdk_regions,
     .options = vmdk_target_options,
     .target_open = vmdk_target_open,
+    .target_suffix = vmdk_target_suffix,
     .target_count = vmdk_target_count,
     .target_seal = vmdk_target_seal,
     .target_place = vmdk_target_place,

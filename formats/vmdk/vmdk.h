@@ -256,6 +256,8 @@ int vmdk_target_encoded(struct ds_target *target, uint64_t unit,
                         const void *stored, uint64_t stored_bytes,
                         struct ds_emitter *emitter, struct ds_error *err);
 uint64_t vmdk_target_encoded_size(const struct ds_target *target);
+void vmdk_target_suffix(const struct ds_target *target, uint32_t index,
+                        char suffix[DS_SUFFIX_BYTES]);
 int vmdk_target_open(const struct ds_target_request *request,
                      struct ds_target **out, struct ds_error *err);
 int vmdk_target_count(struct ds_target *target, const struct ds_unit_run *run,

@@ -19,6 +19,7 @@
  */
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -126,7 +127,6 @@ static void open_flat_target(struct vmdk_target *target)
         .graftable = true,
         .file_count = 2,
         .data_file_index = 1,
-        .suffix = { NULL, "-flat.vmdk" },
     };
 }
 
@@ -185,6 +185,14 @@ int vmdk_target_open(const struct ds_target_request *request,
     }
     *out = &target->target;
     return 0;
+}
+
+void vmdk_target_suffix(const struct ds_target *target, uint32_t index,
+                        char suffix[DS_SUFFIX_BYTES])
+{
+    (void)target;
+    (void)index;
+    (void)snprintf(suffix, DS_SUFFIX_BYTES, "-flat.vmdk");
 }
 
 void vmdk_target_close(struct ds_target *base)

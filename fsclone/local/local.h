@@ -112,6 +112,8 @@ int local_copy_attributes(const struct local_file *source, int fd,
                           const char *path, struct ds_error *err);
 
 /* local_clone.c */
+int local_name_for(const struct ds_file *source, const char *target_path,
+                   char **out, struct ds_error *err);
 int local_domain(struct ds_file *source, const char *target_path,
                  struct ds_clone_domain *out, struct ds_error *err);
 /** The clone operations; 0 or -errno, as all below. */

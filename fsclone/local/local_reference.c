@@ -179,6 +179,26 @@ static int open_allowed(const struct ds_file *from, const char *directory,
     return rc;
 }
 
+int local_name_for(const struct ds_file *source, const char *target_path,
+                   char **out, struct ds_error *err)
+{
+    if (local_of_const(source)->is_block_device)
+        return refuse(source, source->path, "is not a regular file", err);
+    ds_autofree char *real = realpath(source->path, NULL);
+    ds_autofree char *directory = local_directory_of(target_path);
+    if (directory == NULL)
+        return ds_fail_memory(err);
+    ds_autofree char *beside = realpath(directory, NULL);
+    if (real == NULL || beside == NULL)
+        return ds_fail_errno(err, errno,
+                             real == NULL ? source->path : directory,
+                             "local: reference: cannot resolve");
+    const char *rest = strip_directory(real, beside);
+    bool simple = rest != NULL && strchr(rest, '/') == NULL;
+    *out = strdup(simple ? rest : real);
+    return *out != NULL ? 0 : ds_fail_memory(err);
+}
+
 int local_open_reference(const struct ds_file *from,
                          const char *allow_directory, const char *name,
                          struct ds_file **out, struct ds_error *err)

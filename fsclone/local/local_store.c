@@ -12,6 +12,7 @@ const struct ds_store_ops local_store_ops = {
     .physical = local_physical,
     .storage_id = local_storage_id,
     .domain = local_domain,
+    .name_for = local_name_for,
     .exists = local_exists,
     .same = local_same,
     .guard_same = local_guard_same,

@@ -452,8 +452,9 @@ static void test_vmdk_write__flat(void **state)
         assert_int_equal(target->layout.unit_bytes, 0);
         assert_int_equal(target->layout.file_count, 2);
         assert_int_equal(target->layout.data_file_index, 1);
-        assert_null(target->layout.suffix[0]);
-        assert_string_equal(target->layout.suffix[1], "-flat.vmdk");
+        char suffix[DS_SUFFIX_BYTES];
+        vmdk_format_ops.target_suffix(target, 1, suffix);
+        assert_string_equal(suffix, "-flat.vmdk");
         seal = seal_target(target, 0, 0);
         assert_int_equal(seal.metadata_bytes, 0);
         assert_int_equal(seal.file_size_bytes[1], sizeof(data));

@@ -229,6 +229,10 @@ static const struct option_rule rules[] = {
     { "require-clone", 0, NULL, false, VERB_TARGET, NULL,
       "fail before anything is written if any data had to be copied",
       MEMBER(require_clone), NULL },
+    { "share-source-file", 0, NULL, false, VERB_TARGET, NULL,
+      "the target refers to the source's own file, which the guest then "
+      "changes",
+      MEMBER(share_source_file), NULL },
     { "ops", 0, NULL, false, VERB_PLAN, NULL, "list every operation",
       MEMBER(ops), NULL },
     { "force", 0, NULL, false, VERB_CONVERT, NULL,

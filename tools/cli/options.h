@@ -59,6 +59,7 @@ struct options {
     bool force;
     bool no_verify;
     bool require_clone;
+    bool share_source_file;
     bool warn_copy;
     bool quiet;
     bool progress; /* draw the bar even where stderr is no terminal */

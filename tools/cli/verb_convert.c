@@ -124,6 +124,7 @@ static int run(const struct options *options, struct ds_disk *disk,
     const struct ds_convert_options convert_options = {
         .strategy = options->strategy,
         .require_clone = options->require_clone,
+        .share_source_file = options->share_source_file,
         .force = options->force,
         .no_verify = options->no_verify,
         .growth_percent = options->growth_percent,

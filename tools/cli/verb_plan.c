@@ -111,6 +111,7 @@ static int make_plans(const struct options *options, struct ds_disk *disk,
     const struct ds_convert_options convert_options = {
         .strategy = options->strategy,
         .require_clone = options->require_clone,
+        .share_source_file = options->share_source_file,
         .progress = progress_show,
         .user = &progress,
     };

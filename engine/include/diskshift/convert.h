@@ -63,7 +63,13 @@ struct ds_op {
     int status;       /* filled by the store: 0 or a negated errno */
 };
 
-enum ds_strategy { DS_STRATEGY_AUTO, DS_STRATEGY_RANGE, DS_STRATEGY_GRAFT };
+enum ds_strategy {
+    DS_STRATEGY_AUTO,
+    DS_STRATEGY_RANGE,
+    DS_STRATEGY_GRAFT,
+    DS_STRATEGY_REFERENCE /* the target's tables name the source's own file;
+                             not to be asked for: see share_source_file */
+};
 
 struct ds_totals {
     uint64_t shared_bytes;
@@ -103,6 +109,10 @@ struct ds_convert_options {
     bool require_clone; /* any copy of data is an error before any write */
     bool force;         /* replace an existing target */
     bool no_verify;
+    bool share_source_file;  /* the target's data file is the source's own, and
+                                what the guest writes changes the source. Only
+                                targets that name a data file can: qcow2 with
+                                data_file, VMDK with subformat=overlay */
     unsigned growth_percent; /* of the shared bytes, expected to be
                                 rewritten; see ds_report.growth_short_bytes */
     ds_progress_fn *progress;
@@ -121,7 +131,7 @@ DS_PUBLIC int ds_plan_make(struct ds_disk *disk,
                            struct ds_plan **out, struct ds_error *err);
 DS_PUBLIC void ds_plan_free(struct ds_plan *plan);
 DS_PUBLIC const struct ds_totals *ds_plan_totals(const struct ds_plan *plan);
-/** RANGE or GRAFT, never AUTO. */
+/** RANGE, GRAFT or REFERENCE, never AUTO. */
 DS_PUBLIC enum ds_strategy ds_plan_strategy(const struct ds_plan *plan);
 /** Why this strategy, in words. Lives with the plan. */
 DS_PUBLIC const char *ds_plan_strategy_reason(const struct ds_plan *plan);
