@@ -113,11 +113,14 @@ struct ds_store_ops {
     /** Up to `extent_count_max` physical extents that intersect
      * [offset, offset + length), in order, after a flush. Extents are not
      * clipped to the range. *count < max means there are no more in it.
-     * UNSUPPORTED where the store has no such map. */
+     * UNSUPPORTED where the store has no such map. The answer for a file that
+     * is quiet or being read back may be as old as the last `forget`. */
     int (*physical)(struct ds_file *file, uint64_t offset_bytes,
                     uint64_t length_bytes, struct ds_physical_extent *extents,
                     size_t extent_count_max, size_t *count,
                     struct ds_error *err);
+    /** Let the next `physical` ask anew. NULL: nothing is remembered. */
+    void (*forget)(struct ds_file *file);
     int (*storage_id)(struct ds_file *file, struct ds_storage_id *out,
                       struct ds_error *err);
 

@@ -40,6 +40,8 @@ static int side_start(struct side *side, struct ds_disk *disk,
     for (uint32_t i = 0; i < disk->file_count && result == 0; i++) {
         struct ds_file *file = disk->files[i];
 
+        if (file->store->forget != NULL)
+            file->store->forget(file);
         result = file->store->storage_id(file, &side->storage[i], err);
     }
     return result;

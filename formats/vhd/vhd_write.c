@@ -57,6 +57,7 @@ struct vhd_target {
     uint32_t bitmap_bytes;
     uint8_t *bitmap;              /* all ones */
     uint8_t *window;              /* entries from window_first on */
+    uint32_t window_entry_count;  /* that there is room for */
     uint32_t window_first;        /* a multiple of WINDOW_ENTRY_COUNT */
     uint32_t table_entry_count;   /* whole sectors of them */
     uint64_t footer_offset_bytes; /* of the end footer */
@@ -159,7 +160,10 @@ static int dynamic_init(struct vhd_target *target, uint64_t size_bytes,
         .file_count = 1,
     };
     target->bitmap = malloc(target->bitmap_bytes);
-    target->window = malloc((size_t)WINDOW_ENTRY_COUNT * VHD_BAT_ENTRY_BYTES);
+    target->window_entry_count =
+        (uint32_t)ds_min_u64(WINDOW_ENTRY_COUNT, target->table_entry_count);
+    target->window =
+        malloc((size_t)target->window_entry_count * VHD_BAT_ENTRY_BYTES);
     if (target->bitmap == NULL || target->window == NULL)
         return ds_fail_memory(err);
     memset(target->bitmap, 0xff, target->bitmap_bytes);
@@ -228,7 +232,7 @@ static void window_reset(struct vhd_target *target, uint32_t first)
 {
     target->window_first = first;
     memset(target->window, 0xff,
-           (size_t)WINDOW_ENTRY_COUNT * VHD_BAT_ENTRY_BYTES);
+           (size_t)target->window_entry_count * VHD_BAT_ENTRY_BYTES);
 }
 
 static int dynamic_seal(struct vhd_target *target,

@@ -4,6 +4,7 @@
 #ifndef LOCAL_H
 #define LOCAL_H
 
+#include <pthread.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -28,6 +29,9 @@ struct local_file {
     bool is_block_device;
     bool is_quiet; /* quiesce succeeded; `quiet` is from then */
     struct stat quiet;
+    bool is_reopened; /* a target being read back */
+    pthread_mutex_t layout_lock;
+    struct local_layout *layout; /* local_physical.c; or NULL */
     struct local_target target;
 };
 
@@ -87,6 +91,9 @@ int local_physical(struct ds_file *file, uint64_t offset_bytes,
                    uint64_t length_bytes, struct ds_physical_extent *extents,
                    size_t extent_count_max, size_t *count,
                    struct ds_error *err);
+
+void local_forget(struct ds_file *file);
+void local_drop_layout(struct local_file *file);
 
 /* local_storage.c */
 int local_storage_id(struct ds_file *file, struct ds_storage_id *out,

@@ -120,6 +120,7 @@ int local_adopt(int fd, const char *path, struct ds_file **out,
     file->fd = owned;
     file->is_block_device = S_ISBLK(status.st_mode);
     file->target.directory_fd = -1;
+    (void)pthread_mutex_init(&file->layout_lock, NULL);
     owned = -1;
     *out = &file->base;
     return 0;
@@ -154,6 +155,8 @@ void local_close(struct ds_file *file)
     free(local->target.final_path);
     free(local->target.partial_path);
     free(local->base.path);
+    local_drop_layout(local);
+    (void)pthread_mutex_destroy(&local->layout_lock);
     free(local);
 }
 

@@ -10,6 +10,7 @@ const struct ds_store_ops local_store_ops = {
     .quiesce = local_quiesce,
     .check_unchanged = local_check_unchanged,
     .physical = local_physical,
+    .forget = local_forget,
     .storage_id = local_storage_id,
     .domain = local_domain,
     .name_for = local_name_for,

@@ -288,7 +288,10 @@ int local_reopen(struct ds_file *target, struct ds_file **out,
         return ds_fail_at(err, target, DS_OFFSET_NONE, DS_ERR_REFUSED,
                           "local: target: another file has taken its name");
     }
-    return local_adopt(fd, target->path, out, err);
+    int rc = local_adopt(fd, target->path, out, err);
+    if (rc == 0)
+        local_of(*out)->is_reopened = true;
+    return rc;
 }
 
 int local_space(const char *target_path, struct ds_space *out,
