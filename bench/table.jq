@@ -13,7 +13,8 @@ def cell($name): of($name) | if . == null then "" else
 def spread: "\(.min_seconds | seconds) .. \(.max_seconds | seconds)";
 
 "Measured on \(.cores) cores, filesystems on a loop device, "
-    + "\(.size_bytes / 1073741824) GiB of data, median of \(.rounds) rounds "
+    + "\(.size_bytes / 1073741824) GiB of data, median of \(.rounds) rounds, "
+    + "in each of which what takes milliseconds has five turns "
     + "(Linux \(.kernel | split("-")[0]), QEMU \(.qemu)).",
 "",
 (["", "diskshift", "spread", "qemu-img", "times as fast", "qemu-img -C",
