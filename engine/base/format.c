@@ -77,6 +77,17 @@ int ds_option_check(const char *format, const struct ds_target_option *known,
     return 0;
 }
 
+int ds_option_switch(const char *format, const char *key, const char *text,
+                     bool *out, struct ds_error *err)
+{
+    *out = text != NULL && strcmp(text, "yes") == 0;
+    if (text != NULL && !*out && strcmp(text, "no") != 0)
+        return ds_fail(err, DS_ERR_ARG,
+                       "%s: option %s: have '%s' expect yes or no", format, key,
+                       text);
+    return 0;
+}
+
 static unsigned suffix_shift(char suffix)
 {
     switch (suffix) {

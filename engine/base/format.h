@@ -157,6 +157,12 @@ struct ds_target_layout {
     bool ends_with_data;  /* identity: the data file's size is the guest's */
     bool graftable;       /* units may stay where the source has them */
     bool can_refer;       /* the data file may be the source's own */
+    bool lists_extents;   /* the tables are a list of long extents in a file
+                             of their own: a graft is preferred, zeros that
+                             lie in its base are units that stay, and
+                             target_count gets the chosen strategy's runs at
+                             their final places, once, before target_seal */
+    bool allocate;        /* nothing of the files may stay a hole */
     bool wants_used;      /* target_used is to be called (refcounts) */
     enum ds_codec encode; /* units are compressed: target_encoded gets them
                              and there is no target_place; NONE otherwise */
@@ -174,7 +180,8 @@ struct ds_unit_run {
     uint64_t first_unit;
     uint64_t unit_count;
     uint64_t file_offset_bytes; /* in target_count: from data_start on, and
-                                   meaningful for split targets only */
+                                   meaningful for split targets only; final
+                                   for those that list extents */
 };
 
 /** Known after the first pass. */
@@ -187,7 +194,9 @@ struct ds_footprint {
     const char *file_names[DS_TARGET_FILE_COUNT_MAX]; /* as one file names the
                                     other: base names; absolute where the data
                                     file is the source's in another place */
-    bool refers; /* the data file is the source's own: not to be written */
+    bool grafted; /* the data file begins as a clone: what is not written over
+                     may hold old bytes in the head */
+    bool refers;  /* the data file is the source's own: not to be written */
 };
 
 /** The format's answer. */
@@ -258,6 +267,13 @@ struct ds_format_ops {
     int (*check)(struct ds_image *image, ds_finding_fn *finding, void *user,
                  struct ds_error *err);
 
+    /** Verify what a conversion will read against what the image itself says
+     * of it (a digest in a manifest): CORRUPT when it differs. Before the
+     * conversion; the engine sees to it that the source does not change then.
+     * *note: what the report is to say of it. NULL: nothing is said. */
+    int (*verify_source)(struct ds_image *image, ds_progress_fn *progress,
+                         void *user, const char **note, struct ds_error *err);
+
     /** Name the internal snapshots, each of which can be opened by
      * ds_open_context.snapshot. NULL: the format has none. */
     int (*snapshots)(struct ds_image *image, ds_snapshot_fn *snapshot,
@@ -287,9 +303,13 @@ struct ds_format_ops {
                           char suffix[DS_SUFFIX_BYTES]);
     int (*target_count)(struct ds_target *target, const struct ds_unit_run *run,
                         struct ds_error *err);
+    /** May lower layout.file_count: the last files were not needed. */
     int (*target_seal)(struct ds_target *target,
                        const struct ds_footprint *footprint,
                        struct ds_seal *out, struct ds_error *err);
+    /** A remark on what was sealed, for the plan and the report; lives with
+     * the target. NULL, also as the answer: there is none. */
+    const char *(*target_note)(const struct ds_target *target);
     int (*target_place)(struct ds_target *target, const struct ds_unit_run *run,
                         struct ds_emitter *emitter, struct ds_error *err);
     /** Only when layout.encode is set, instead of target_place: the stored
@@ -326,6 +346,10 @@ const char *ds_option_get(const char *const *options, size_t option_count,
 int ds_option_check(const char *format, const struct ds_target_option *known,
                     const char *const *options, size_t option_count,
                     struct ds_error *err);
+
+/** `no` or `yes`; false when `text` is NULL, which is an option not given. */
+int ds_option_switch(const char *format, const char *key, const char *text,
+                     bool *out, struct ds_error *err);
 
 /** A size with an optional suffix k, M, G, T (powers of 1024). */
 int ds_option_size(const char *format, const char *key, const char *text,

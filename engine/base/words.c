@@ -62,11 +62,12 @@ const char *ds_codec_name(enum ds_codec codec)
 const char *ds_op_kind_name(enum ds_op_kind kind)
 {
     static const char *const names[DS_OP_KIND_COUNT] = {
-        [DS_OP_CLONE] = "clone",   [DS_OP_CLONE_FILE] = "clone_file",
-        [DS_OP_COPY] = "copy",     [DS_OP_DECODE] = "decode",
-        [DS_OP_WRITE] = "write",   [DS_OP_ZERO] = "zero",
-        [DS_OP_PUNCH] = "punch",   [DS_OP_TRUNCATE] = "truncate",
-        [DS_OP_ENCODE] = "encode", [DS_OP_BARRIER] = "barrier",
+        [DS_OP_CLONE] = "clone",       [DS_OP_CLONE_FILE] = "clone_file",
+        [DS_OP_COPY] = "copy",         [DS_OP_DECODE] = "decode",
+        [DS_OP_WRITE] = "write",       [DS_OP_ZERO] = "zero",
+        [DS_OP_PUNCH] = "punch",       [DS_OP_TRUNCATE] = "truncate",
+        [DS_OP_ENCODE] = "encode",     [DS_OP_BARRIER] = "barrier",
+        [DS_OP_ALLOCATE] = "allocate",
     };
 
     return (unsigned)kind < DS_OP_KIND_COUNT ? names[kind] : "unknown";

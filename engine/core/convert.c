@@ -2,8 +2,9 @@
 /*
  * A conversion from plan to installed target:
  *
- *   plan all | per target: create .partial - run - flush - install extents -
- *              read back and compare - source unchanged? - install
+ *   plan all | verify the source where it can be (verify_source) |
+ *   per target: create .partial - run - flush - install extents -
+ *               read back and compare - source unchanged? - install
  *
  * The named file gets its name last, so until then the target is absent. An
  * error or a kill before that leaves at most one .partial per file, and an
@@ -201,6 +202,29 @@ static int check_names(struct ds_plan *const *plans, size_t count,
     return 0;
 }
 
+/* Where the source says what its bytes must be, they are looked at before
+ * anything is made of them. That they stay so is checked at the end. */
+static int verify_source(struct ds_plan *const *plans, size_t count,
+                         const struct ds_convert_options *options,
+                         struct ds_error *err)
+{
+    struct ds_disk *disk = plans[0]->disk;
+    int result = 0;
+
+    for (uint32_t i = 0; i < disk->layer_count && result == 0; i++) {
+        struct ds_image *image = disk->layers[i].image;
+        const char *note = NULL;
+
+        if (image->format->verify_source == NULL)
+            continue;
+        result = image->format->verify_source(image, options->progress,
+                                              options->user, &note, err);
+        for (size_t p = 0; p < count && note != NULL && result == 0; p++)
+            plan_note(plans[p], "%s", note);
+    }
+    return result;
+}
+
 static int run_all(struct ds_plan *const *plans, size_t count,
                    const struct ds_convert_options *options,
                    struct ds_report *reports, size_t *done,
@@ -208,6 +232,8 @@ static int run_all(struct ds_plan *const *plans, size_t count,
 {
     int result = check_names(plans, count, options, err);
 
+    if (result == 0 && count > 0)
+        result = verify_source(plans, count, options, err);
     for (size_t i = 0; i < count && result == 0; i++) {
         struct execution execution = { .plan = plans[i], .options = options };
         double begin = now_seconds();

@@ -52,6 +52,7 @@ static void account(struct ds_totals *totals, const struct ds_op *op)
         break;
     case DS_OP_ZERO:
     case DS_OP_TRUNCATE:
+    case DS_OP_ALLOCATE:
     case DS_OP_BARRIER:
         break;
     }

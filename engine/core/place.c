@@ -197,13 +197,14 @@ static int relocate(struct placer *p, const struct ds_extent *extent,
 }
 
 static int keep(struct placer *p, uint64_t source, uint64_t first_unit,
-                uint64_t count, struct ds_error *err)
+                uint64_t count, bool data, struct ds_error *err)
 {
     uint64_t length = count * p->layout->unit_bytes;
     int result = push_units(p, first_unit, count, source, err);
 
-    return result != 0 ? result
-                       : p->sink->kept(p->user, source, length, length, err);
+    return result != 0
+               ? result
+               : p->sink->kept(p->user, source, length, data ? length : 0, err);
 }
 
 /* Whole units of data that lie together in one source file. */
@@ -226,7 +227,7 @@ static int add_whole_data(struct placer *p, const struct ds_extent *extent,
     if (result != 0 || under_head == count)
         return result;
     return keep(p, source + under_head * unit, guest / unit + under_head,
-                count - under_head, err);
+                count - under_head, true, err);
 }
 
 /* A part of a unit: data from somewhere, or zeros. */
@@ -252,13 +253,28 @@ static int add_part(struct placer *p, const struct ds_extent *extent,
     return result;
 }
 
+/* Whether zeros lie in the base where a target that lists extents can name
+ * them: what lies on both sides is one extent then. */
+static bool zeros_stay(const struct placer *p, const struct ds_extent *extent,
+                       uint64_t source)
+{
+    return p->layout->lists_extents && p->base_index != DS_FILE_NONE &&
+           extent->file_index == p->base_index &&
+           source % p->layout->align_bytes == 0 &&
+           source >= p->layout->head_bytes;
+}
+
 static int add_whole(struct placer *p, const struct ds_extent *extent,
                      uint64_t guest, uint64_t count, struct ds_error *err)
 {
+    uint64_t skip = guest - extent->guest_offset_bytes;
     uint64_t offset;
 
     if (holds_data(extent))
         return add_whole_data(p, extent, guest, count, err);
+    if (zeros_stay(p, extent, extent->file_offset_bytes + skip))
+        return keep(p, extent->file_offset_bytes + skip,
+                    guest / p->layout->unit_bytes, count, false, err);
     if (!p->layout->every_unit)
         return 0;
     offset =

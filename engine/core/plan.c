@@ -96,6 +96,11 @@ static int choose(struct ds_plan *plan, enum ds_strategy asked, bool must_share,
                        why_no_graft(plan));
     if (asked != DS_STRATEGY_AUTO)
         decide(plan, asked, "asked for");
+    else if (graft->priced && plan->target->layout.lists_extents)
+        decide(plan, DS_STRATEGY_GRAFT,
+               "the target lists where the data lies, %" PRIu64
+               " data operations",
+               graft_ops);
     else if (!graft->priced)
         decide(plan, DS_STRATEGY_RANGE, "%s", why_no_graft(plan));
     else if (graft_is_better(graft, range, must_share))
@@ -135,12 +140,19 @@ static int seal(struct ds_plan *plan, struct ds_error *err)
             ds_align_up(ds_max_u64(layout->head_bytes, base), align),
         .relocated_bytes = side->relocated_bytes,
         .unit_count = side->unit_count,
+        .grafted = plan->strategy == DS_STRATEGY_GRAFT,
         .refers = plan->strategy == DS_STRATEGY_REFERENCE,
     };
     for (uint32_t i = 0; i < layout->file_count; i++)
         plan->footprint.file_names[i] =
             plan_refers(plan, i) ? plan->reference : base_name(plan->paths[i]);
     plan->seal = (struct ds_seal){ 0 };
+    if (layout->lists_extents) {
+        int result = plan_list(plan, err);
+
+        if (result != 0)
+            return result;
+    }
     return plan->format->target_seal(plan->target, &plan->footprint,
                                      &plan->seal, err);
 }
@@ -222,6 +234,16 @@ static void note_misaligned_units(struct ds_plan *plan)
                         "for QEMU and the hosted products, untested on ESXi");
 }
 
+static void note_target(struct ds_plan *plan)
+{
+    const char *note = NULL;
+
+    if (plan->format->target_note != NULL)
+        note = plan->format->target_note(plan->target);
+    if (note != NULL)
+        plan_note(plan, "%s", note);
+}
+
 static int prepare(struct ds_plan *plan, const struct ds_target_spec *spec,
                    const struct ds_convert_options *options,
                    struct ds_error *err)
@@ -265,6 +287,7 @@ static int prepare(struct ds_plan *plan, const struct ds_target_spec *spec,
     if (result == 0)
         result = seal(plan, err);
     if (result == 0) {
+        note_target(plan);
         note_padding(plan);
         note_misaligned_units(plan);
     }

@@ -9,6 +9,7 @@
  *   all:         transfers, tables in the area (disjoint, unordered)
  *   graft only:  PUNCH every gap of the base
  *                | head records, footer |  TRUNCATE to the final size
+ *   if asked:    | ALLOCATE
  *
  * A target that refers to the source's own file has tables alone.
  *
@@ -65,6 +66,9 @@ static inline bool plan_refers(const struct ds_plan *plan, uint32_t index)
     return plan->strategy == DS_STRATEGY_REFERENCE &&
            index == plan->target->layout.data_file_index;
 }
+
+/** Tell a target that lists extents which there are and where. */
+int plan_list(struct ds_plan *plan, struct ds_error *err);
 
 /** DS_STRATEGY_REFERENCE: whether it can be, and the name of the file. */
 int plan_refer(struct ds_plan *plan, struct ds_error *err);

@@ -77,6 +77,19 @@ static int emit_truncate(struct pass *pass, uint32_t target_index,
     return emit_op(&pass->emit, &op, err);
 }
 
+/* In one file after the other: what was cloned or written there stays. */
+static int emit_allocate(struct pass *pass, uint32_t target_index,
+                         struct ds_error *err)
+{
+    struct ds_op op = {
+        .kind = DS_OP_ALLOCATE,
+        .target_index = target_index,
+        .length_bytes = pass->plan->seal.file_size_bytes[target_index],
+    };
+
+    return emit_op(&pass->emit, &op, err);
+}
+
 static uint64_t base_size(const struct ds_plan *plan)
 {
     return plan->disk->files[plan->base_index]->size_bytes;
@@ -171,6 +184,12 @@ static int finish(struct pass *pass, struct ds_error *err)
          i++)
         if (!plan_refers(plan, i))
             result = emit_truncate(pass, i, err);
+    if (result == 0 && plan->target->layout.allocate)
+        result = emit_barrier(&pass->emit, err);
+    for (uint32_t i = 0; i < plan->target->layout.file_count && result == 0;
+         i++)
+        if (plan->target->layout.allocate && !plan_refers(plan, i))
+            result = emit_allocate(pass, i, err);
     return result != 0 ? result : emit_flush(&pass->emit, err);
 }
 

@@ -236,7 +236,8 @@ static bool worth_pricing(const struct survey_request *request,
     if (!survey->graft.possible || request->strategy == DS_STRATEGY_RANGE ||
         request->strategy == DS_STRATEGY_REFERENCE)
         return false;
-    if (request->strategy == DS_STRATEGY_GRAFT)
+    if (request->strategy == DS_STRATEGY_GRAFT ||
+        request->target->layout.lists_extents)
         return true;
     return range->op_count[DS_OP_COPY] > 0 ||
            range->op_count[DS_OP_CLONE] > RANGE_OPS_SMALL;
@@ -256,7 +257,8 @@ int survey_run(const struct survey_request *request, struct survey *out,
                            request->strategy == DS_STRATEGY_REFERENCE);
     walk.range.out = &out->range;
     walk.graft.out = &out->graft;
-    if (request->target->layout.unit_bytes != 0)
+    if (request->target->layout.unit_bytes != 0 &&
+        !request->target->layout.lists_extents)
         walk.range.count_units = request->target;
     result = side_start(&walk.range, request, DS_FILE_NONE, err);
     if (result == 0)

@@ -7,8 +7,7 @@
 #include "fail.h"
 #include "ova.h"
 
-/* "%20" and the like in an href. */
-static void href_decode(const char *href, char out[OVA_NAME_BYTES])
+void ova_href_decode(const char *href, char out[OVA_NAME_BYTES])
 {
     size_t used = 0;
 
@@ -29,23 +28,6 @@ static void href_decode(const char *href, char out[OVA_NAME_BYTES])
         }
     }
     out[used] = '\0';
-}
-
-const struct ova_member *ova_disk_member(const struct ova_image *image,
-                                         const struct ova_disk *disk)
-{
-    const struct ova_file_reference *file =
-        ova_envelope_file(&image->envelope, disk->file_reference);
-    const struct ova_member *member;
-    char name[OVA_NAME_BYTES];
-
-    if (disk->file_reference[0] == '\0' || file == NULL)
-        return NULL;
-    member = ova_index_find(&image->index, file->href);
-    if (member != NULL)
-        return member;
-    href_decode(file->href, name);
-    return ova_index_find(&image->index, name);
 }
 
 /* A disk is known by its id, by its file, and by its number among those that
@@ -154,18 +136,26 @@ int ova_choose(struct ova_image *image, const char *name, struct ds_error *err)
 {
     int result = find_disk(image, name, err);
 
-    if (result == 0)
-        result = check_form(image, err);
-    if (result != 0)
-        return result;
-    image->member = ova_disk_member(image, image->disk);
+    return result == 0 ? check_form(image, err) : result;
+}
+
+int ova_choose_member(struct ova_image *image, struct ds_error *err)
+{
+    const struct ova_disk *disk = image->disk;
+    const char *href =
+        ova_envelope_file(&image->envelope, disk->file_reference)->href;
+    char name[OVA_NAME_BYTES];
+
+    image->member = ova_index_find(&image->index, href);
+    if (image->member != NULL)
+        return 0;
+    ova_href_decode(href, name);
+    image->member = ova_index_find(&image->index, name);
     if (image->member == NULL)
         return ds_fail_at(
             err, image->base.files[0], image->descriptor->offset_bytes,
             DS_ERR_CORRUPT,
             "ova: disk '%.100s': its file '%.100s' is not in the archive",
-            image->disk->id,
-            ova_envelope_file(&image->envelope, image->disk->file_reference)
-                ->href);
+            disk->id, href);
     return 0;
 }

@@ -14,9 +14,10 @@
 #include <stdint.h>
 
 #define TAR_BLOCK_BYTES 512u
+#define TAR_NAME_BYTES 100u
 
 struct tar_header_disk {
-    char name[100];
+    char name[TAR_NAME_BYTES];
     char mode[8];
     char uid[8];
     char gid[8];

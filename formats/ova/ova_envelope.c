@@ -8,10 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <libxml/parser.h>
-#include <libxml/parserInternals.h>
+#include <expat.h>
 
-#include "arith.h"
 #include "fail.h"
 #include "ova.h"
 
@@ -25,9 +23,13 @@ static const char *const namespaces[] = {
 
 /* Elements that are of interest lie this deep: Envelope, section, entry. */
 #define ENTRY_DEPTH 3
+/* The parser keeps something for each open element. */
+#define ELEMENT_DEPTH_MAX 256u
+/* Between URI and name, as the parser hands them over. No name has it. */
+#define SEPARATOR '\n'
 
 struct parse {
-    xmlParserCtxtPtr parser;
+    XML_Parser parser;
     struct ova_envelope *out;
     const struct ds_file *file;
     uint64_t offset_bytes;
@@ -37,79 +39,70 @@ struct parse {
     struct ds_error *err;
 };
 
+/* Handlers may be called once more after it. */
 static void stop(struct parse *parse, int result)
 {
     if (parse->result == 0)
         parse->result = result;
-    xmlStopParser(parse->parser);
+    (void)XML_StopParser(parse->parser, XML_FALSE);
 }
 
-static bool is_ovf(const xmlChar *uri)
+/* "URI SEPARATOR name", or the name alone when it is in no namespace. */
+struct qualified {
+    const char *uri; /* not ended by a NUL; NULL: none */
+    size_t uri_bytes;
+    const char *name;
+};
+
+static struct qualified qualified_of(const char *joined)
 {
-    for (size_t i = 0; uri != NULL && i < NAMESPACE_COUNT; i++)
-        if (strcmp((const char *)uri, namespaces[i]) == 0)
+    const char *separator = strrchr(joined, SEPARATOR);
+
+    if (separator == NULL)
+        return (struct qualified){ .name = joined };
+    return (struct qualified){ joined, (size_t)(separator - joined),
+                               separator + 1 };
+}
+
+static bool is_ovf(const struct qualified *qualified)
+{
+    for (size_t i = 0; qualified->uri != NULL && i < NAMESPACE_COUNT; i++)
+        if (strlen(namespaces[i]) == qualified->uri_bytes &&
+            memcmp(namespaces[i], qualified->uri, qualified->uri_bytes) == 0)
             return true;
     return false;
 }
 
 /* -- attributes ------------------------------------------------------------ */
 
-/* As SAX2 hands them over: name, prefix, URI, value's begin and end. */
-struct attributes {
-    const xmlChar **five;
-    int count;
-};
-
-/* The parser gives an ampersand as "&#38;" when it does not replace entities,
- * and every other character as itself. */
-static bool value_copy(const char *value, size_t length, char *out,
-                       size_t out_bytes)
-{
-    static const char ampersand[] = "&#38;";
-    size_t used = 0;
-
-    for (size_t at = 0; at < length; used++) {
-        if (used + 1 >= out_bytes)
-            return false;
-        out[used] = value[at];
-        if (length - at >= sizeof(ampersand) - 1 &&
-            memcmp(value + at, ampersand, sizeof(ampersand) - 1) == 0)
-            at += sizeof(ampersand) - 1;
-        else
-            at++;
-    }
-    out[used] = '\0';
-    return true;
-}
-
 /* An attribute of OVF's, or one without a namespace, which some write. */
-static bool is_attribute(const xmlChar **five, const char *name)
+static bool is_attribute(const char *joined, const char *name)
 {
-    return strcmp((const char *)five[0], name) == 0 &&
-           (five[2] == NULL || is_ovf(five[2]));
+    struct qualified have = qualified_of(joined);
+
+    return strcmp(have.name, name) == 0 && (have.uri == NULL || is_ovf(&have));
 }
 
-/* "" when it is not there. */
-static void attribute_get(struct parse *parse,
-                          const struct attributes *attributes, const char *name,
-                          char *out, size_t out_bytes)
+/* Of the pairs of name and value; "" when it is not there. */
+static void attribute_get(struct parse *parse, const char **pairs,
+                          const char *name, char *out, size_t out_bytes)
 {
-    out[0] = '\0';
-    for (int i = 0; i < attributes->count; i++) {
-        const xmlChar **five = attributes->five + 5 * (size_t)i;
+    size_t length;
 
-        if (!is_attribute(five, name))
-            continue;
-        if (!value_copy((const char *)five[3], (size_t)(five[4] - five[3]), out,
-                        out_bytes))
-            stop(parse,
-                 ds_fail_at(parse->err, parse->file, parse->offset_bytes,
-                            DS_ERR_LIMIT,
-                            "ova: ovf: attribute %s: have %zu bytes "
-                            "expect less than %zu",
-                            name, (size_t)(five[4] - five[3]), out_bytes));
+    out[0] = '\0';
+    while (pairs[0] != NULL && !is_attribute(pairs[0], name))
+        pairs += 2;
+    if (pairs[0] == NULL)
         return;
-    }
+    length = strlen(pairs[1]);
+    if (length < out_bytes)
+        memcpy(out, pairs[1], length + 1);
+    else
+        stop(parse, ds_fail_at(parse->err, parse->file, parse->offset_bytes,
+                               DS_ERR_LIMIT,
+                               "ova: ovf: attribute %s: have %zu bytes "
+                               "expect less than %zu",
+                               name, length, out_bytes));
 }
 
 /* -- elements -------------------------------------------------------------- */
@@ -132,7 +125,7 @@ static void *grow(struct parse *parse, void *array, size_t count, size_t size,
     return grown;
 }
 
-static void take_file(struct parse *parse, const struct attributes *attributes)
+static void take_file(struct parse *parse, const char **attributes)
 {
     struct ova_envelope *out = parse->out;
     struct ova_file_reference *file =
@@ -153,7 +146,7 @@ static void take_file(struct parse *parse, const struct attributes *attributes)
     out->file_count++;
 }
 
-static void take_disk(struct parse *parse, const struct attributes *attributes)
+static void take_disk(struct parse *parse, const char **attributes)
 {
     struct ova_envelope *out = parse->out;
     struct ova_disk *disk =
@@ -173,69 +166,68 @@ static void take_disk(struct parse *parse, const struct attributes *attributes)
     out->disk_count++;
 }
 
-static void take_root(struct parse *parse, const char *name, bool known)
+static void take_root(struct parse *parse, const struct qualified *element)
 {
-    if (strcmp(name, "Envelope") == 0 && known)
+    bool known = is_ovf(element);
+    bool called = strcmp(element->name, "Envelope") == 0;
+
+    if (called && known)
         return;
     stop(parse,
          ds_fail_at(parse->err, parse->file, parse->offset_bytes,
-                    strcmp(name, "Envelope") == 0 ? DS_ERR_UNSUPPORTED
-                                                  : DS_ERR_CORRUPT,
+                    called ? DS_ERR_UNSUPPORTED : DS_ERR_CORRUPT,
                     "ova: ovf: root element, have %.64s%s expect an Envelope "
                     "of OVF",
-                    name, known ? "" : " of another namespace"));
+                    element->name, known ? "" : " of another namespace"));
 }
 
-static void on_start(void *user, const xmlChar *xml_name, const xmlChar *prefix,
-                     const xmlChar *uri, int namespace_count,
-                     const xmlChar **xml_namespaces, int attribute_count,
-                     int defaulted_count, const xmlChar **attribute_fives)
+static void on_start(void *user, const char *joined, const char **attributes)
 {
     struct parse *parse = user;
-    const char *name = (const char *)xml_name;
-    struct attributes attributes = { attribute_fives, attribute_count };
+    struct qualified element = qualified_of(joined);
 
-    (void)prefix;
-    (void)namespace_count;
-    (void)xml_namespaces;
-    (void)defaulted_count;
     if (parse->result != 0)
         return;
-    parse->depth++;
+    if (++parse->depth > ELEMENT_DEPTH_MAX)
+        stop(parse, ds_fail_at(parse->err, parse->file, parse->offset_bytes,
+                               DS_ERR_LIMIT,
+                               "ova: ovf: elements, have %u one in the other "
+                               "expect at most %u",
+                               parse->depth, ELEMENT_DEPTH_MAX));
     if (parse->depth == 1)
-        take_root(parse, name, is_ovf(uri));
+        take_root(parse, &element);
     if (parse->depth == ENTRY_DEPTH - 1) {
         parse->section[0] = '\0';
-        if (is_ovf(uri) && strlen(name) < sizeof(parse->section))
-            strcpy(parse->section, name);
+        if (is_ovf(&element) && strlen(element.name) < sizeof(parse->section))
+            strcpy(parse->section, element.name);
     }
-    if (parse->depth != ENTRY_DEPTH || !is_ovf(uri))
+    if (parse->depth != ENTRY_DEPTH || !is_ovf(&element))
         return;
-    if (strcmp(parse->section, "References") == 0 && strcmp(name, "File") == 0)
-        take_file(parse, &attributes);
-    if (strcmp(parse->section, "DiskSection") == 0 && strcmp(name, "Disk") == 0)
-        take_disk(parse, &attributes);
+    if (strcmp(parse->section, "References") == 0 &&
+        strcmp(element.name, "File") == 0)
+        take_file(parse, attributes);
+    if (strcmp(parse->section, "DiskSection") == 0 &&
+        strcmp(element.name, "Disk") == 0)
+        take_disk(parse, attributes);
 }
 
-static void on_end(void *user, const xmlChar *name, const xmlChar *prefix,
-                   const xmlChar *uri)
+static void on_end(void *user, const char *joined)
 {
     struct parse *parse = user;
 
-    (void)name;
-    (void)prefix;
-    (void)uri;
+    (void)joined;
     parse->depth--;
 }
 
-static void on_doctype(void *user, const xmlChar *name, const xmlChar *external,
-                       const xmlChar *system)
+static void on_doctype(void *user, const char *name, const char *system,
+                       const char *public, int has_internal)
 {
     struct parse *parse = user;
 
     (void)name;
-    (void)external;
     (void)system;
+    (void)public;
+    (void)has_internal;
     stop(parse, ds_fail_at(parse->err, parse->file, parse->offset_bytes,
                            DS_ERR_REFUSED,
                            "ova: ovf: has a document type, which a descriptor "
@@ -246,14 +238,14 @@ static void on_doctype(void *user, const xmlChar *name, const xmlChar *external,
 
 static int fail_xml(struct parse *parse)
 {
-    const xmlError *error = xmlCtxtGetLastError(parse->parser);
-    const char *message =
-        error != NULL && error->message != NULL ? error->message : "damaged";
+    enum XML_Error code = XML_GetErrorCode(parse->parser);
 
+    if (code == XML_ERROR_NO_MEMORY)
+        return ds_fail_memory(parse->err);
     return ds_fail_at(parse->err, parse->file, parse->offset_bytes,
-                      DS_ERR_CORRUPT, "ova: ovf: line %d: xml: %.*s",
-                      error != NULL ? error->line : 0,
-                      (int)ds_min_u64(strcspn(message, "\n"), 200), message);
+                      DS_ERR_CORRUPT, "ova: ovf: line %lu: xml: %s",
+                      (unsigned long)XML_GetCurrentLineNumber(parse->parser),
+                      XML_ErrorString(code));
 }
 
 int ova_envelope_parse(const char *text, size_t length_bytes,
@@ -264,30 +256,80 @@ int ova_envelope_parse(const char *text, size_t length_bytes,
         .out = out, .file = file, .offset_bytes = offset_bytes, .err = err
     };
 
-    xmlInitParser();
-    /* At most OVA_ENVELOPE_BYTES_MAX. */
-    parse.parser = xmlCreateMemoryParserCtxt(text, (int)length_bytes);
+    if (length_bytes == 0)
+        return ds_fail_at(err, file, offset_bytes, DS_ERR_CORRUPT,
+                          "ova: ovf: empty, expect a descriptor");
+    parse.parser = XML_ParserCreateNS(NULL, SEPARATOR);
     if (parse.parser == NULL)
-        return length_bytes == 0
-                   ? ds_fail_at(err, file, offset_bytes, DS_ERR_CORRUPT,
-                                "ova: ovf: empty, expect a descriptor")
-                   : ds_fail_memory(err);
-    *parse.parser->sax = (xmlSAXHandler){
-        .initialized = XML_SAX2_MAGIC,
-        .internalSubset = on_doctype,
-        .startElementNs = on_start,
-        .endElementNs = on_end,
-    };
-    parse.parser->userData = &parse;
-    (void)xmlCtxtUseOptions(parse.parser, XML_PARSE_NONET | XML_PARSE_NOERROR |
-                                              XML_PARSE_NOWARNING);
-    (void)xmlParseDocument(parse.parser);
-    if (parse.result == 0 && parse.parser->wellFormed == 0)
+        return ds_fail_memory(err);
+    XML_SetUserData(parse.parser, &parse);
+    XML_SetElementHandler(parse.parser, on_start, on_end);
+    XML_SetStartDoctypeDeclHandler(parse.parser, on_doctype);
+    /* At most OVA_ENVELOPE_BYTES_MAX. */
+    if (XML_Parse(parse.parser, text, (int)length_bytes, XML_TRUE) !=
+            XML_STATUS_OK &&
+        parse.result == 0)
         parse.result = fail_xml(&parse);
-    xmlFreeDoc(parse.parser->myDoc);
-    parse.parser->myDoc = NULL;
-    xmlFreeParserCtxt(parse.parser);
+    XML_ParserFree(parse.parser);
     return parse.result;
+}
+
+/* -- what a file begins with ----------------------------------------------- */
+
+struct root {
+    XML_Parser parser;
+    bool is_envelope;
+};
+
+static void on_root(void *user, const char *joined, const char **attributes)
+{
+    struct root *root = user;
+    struct qualified element = qualified_of(joined);
+
+    (void)attributes;
+    root->is_envelope =
+        strcmp(element.name, "Envelope") == 0 && is_ovf(&element);
+    (void)XML_StopParser(root->parser, XML_FALSE);
+}
+
+/* Nothing of it is read; opening refuses it by name. */
+static void on_root_doctype(void *user, const char *name, const char *system,
+                            const char *public, int has_internal)
+{
+    struct root *root = user;
+    const char *colon = strrchr(name, ':');
+
+    (void)system;
+    (void)public;
+    (void)has_internal;
+    root->is_envelope =
+        strcmp(colon != NULL ? colon + 1 : name, "Envelope") == 0;
+    (void)XML_StopParser(root->parser, XML_FALSE);
+}
+
+bool ova_envelope_probe(const void *head, size_t head_bytes)
+{
+    static const char byte_order_mark[] = "\xef\xbb\xbf";
+    const char *text = head;
+    struct root root = { .is_envelope = false };
+    size_t at = 0;
+
+    if (head_bytes >= 3 && memcmp(text, byte_order_mark, 3) == 0)
+        at = 3;
+    while (at < head_bytes && strchr(" \t\r\n", text[at]) != NULL &&
+           text[at] != '\0')
+        at++;
+    if (at == head_bytes || text[at] != '<')
+        return false;
+    root.parser = XML_ParserCreateNS(NULL, SEPARATOR);
+    if (root.parser == NULL)
+        return false;
+    XML_SetUserData(root.parser, &root);
+    XML_SetStartElementHandler(root.parser, on_root);
+    XML_SetStartDoctypeDeclHandler(root.parser, on_root_doctype);
+    (void)XML_Parse(root.parser, text, (int)head_bytes, XML_FALSE);
+    XML_ParserFree(root.parser);
+    return root.is_envelope;
 }
 
 void ova_envelope_free(struct ova_envelope *envelope)

@@ -7,22 +7,22 @@
  * with or without blanks around the parentheses and the sign.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "fail.h"
 #include "ova.h"
 
-static int fail_line(const struct ova_manifest *manifest,
-                     const struct ds_file *file, const char *line,
+static int fail_line(const struct ova_manifest *manifest, const char *line,
                      enum ds_error_class error_class, const char *what,
                      struct ds_error *err)
 {
     uint64_t offset =
-        manifest->member->offset_bytes + (uint64_t)(line - manifest->text);
+        manifest->offset_bytes + (uint64_t)(line - manifest->text);
 
     return ds_fail_at(
-        err, file, offset, error_class, "ova: manifest: '%.*s': %s",
+        err, manifest->file, offset, error_class, "ova: manifest: '%.*s': %s",
         (int)strcspn(line, "\r\n") < 60 ? (int)strcspn(line, "\r\n") : 60, line,
         what);
 }
@@ -113,8 +113,7 @@ static const char *entry_parse(const char *line, const char *end,
     return "";
 }
 
-int ova_manifest_next(const struct ova_manifest *manifest,
-                      const struct ds_file *file, const char **at,
+int ova_manifest_next(const struct ova_manifest *manifest, const char **at,
                       struct ova_manifest_entry *entry, struct ds_error *err)
 {
     const char *line = *at != NULL ? *at : manifest->text;
@@ -129,25 +128,24 @@ int ova_manifest_next(const struct ova_manifest *manifest,
     *at = end;
     wrong = entry_parse(line, end, entry);
     if (wrong == NULL)
-        return fail_line(manifest, file, line, DS_ERR_UNSUPPORTED,
+        return fail_line(manifest, line, DS_ERR_UNSUPPORTED,
                          "algorithm: expect SHA1, SHA256 or SHA512", err);
     if (wrong[0] != '\0')
-        return fail_line(manifest, file, line, DS_ERR_CORRUPT, wrong, err);
+        return fail_line(manifest, line, DS_ERR_CORRUPT, wrong, err);
     return 1;
 }
 
 /* Every line has its form and its file. */
 static int check_lines(const struct ova_manifest *manifest,
-                       const struct ds_file *file,
                        const struct ova_index *index, struct ds_error *err)
 {
     struct ova_manifest_entry entry;
     const char *at = NULL;
     int result;
 
-    while ((result = ova_manifest_next(manifest, file, &at, &entry, err)) > 0)
-        if (ova_index_find(index, entry.name) == NULL)
-            return ds_fail_at(err, file, manifest->member->offset_bytes,
+    while ((result = ova_manifest_next(manifest, &at, &entry, err)) > 0)
+        if (index != NULL && ova_index_find(index, entry.name) == NULL)
+            return ds_fail_at(err, manifest->file, manifest->offset_bytes,
                               DS_ERR_CORRUPT,
                               "ova: manifest: lists '%.100s', which is not in "
                               "the archive",
@@ -155,38 +153,31 @@ static int check_lines(const struct ova_manifest *manifest,
     return result;
 }
 
-int ova_manifest_read(struct ds_file *file, const struct ova_index *index,
-                      struct ova_manifest *out, struct ds_error *err)
+int ova_manifest_read(struct ds_file *file, const struct ova_member *member,
+                      const struct ova_index *index, struct ova_manifest *out,
+                      struct ds_error *err)
 {
-    size_t count, length;
+    size_t length;
     int result;
 
-    out->member = ova_index_find_ending(index, ".mf", &count);
-    if (count > 1)
-        return ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_CORRUPT,
-                          "ova: manifest: have %zu members *.mf expect one",
-                          count);
-    if (count == 0)
-        return 0;
-    if (out->member->size_bytes > OVA_MANIFEST_BYTES_MAX)
-        return ds_fail_at(err, file, out->member->offset_bytes, DS_ERR_LIMIT,
+    if (member->size_bytes > OVA_MANIFEST_BYTES_MAX)
+        return ds_fail_at(err, file, member->offset_bytes, DS_ERR_LIMIT,
                           "ova: manifest: size, have %" PRIu64
                           " bytes expect at most %" PRIu64,
-                          out->member->size_bytes, OVA_MANIFEST_BYTES_MAX);
-    length = (size_t)out->member->size_bytes;
+                          member->size_bytes, OVA_MANIFEST_BYTES_MAX);
+    length = (size_t)member->size_bytes;
     out->text = malloc(length + 1);
     if (out->text == NULL)
         return ds_fail_memory(err);
+    out->file = file;
+    out->offset_bytes = member->offset_bytes;
     out->text[length] = '\0';
-    result =
-        ds_file_read(file, out->member->offset_bytes, out->text, length, err);
+    result = ds_file_read(file, member->offset_bytes, out->text, length, err);
     if (result == 0 && strlen(out->text) != length)
-        result =
-            ds_fail_at(err, file, out->member->offset_bytes + strlen(out->text),
-                       DS_ERR_CORRUPT,
-                       "ova: manifest: have a NUL byte "
-                       "expect text");
-    return result == 0 ? check_lines(out, file, index, err) : result;
+        result = ds_fail_at(err, file, member->offset_bytes + strlen(out->text),
+                            DS_ERR_CORRUPT,
+                            "ova: manifest: have a NUL byte expect text");
+    return result == 0 ? check_lines(out, index, err) : result;
 }
 
 void ova_manifest_free(struct ova_manifest *manifest)
@@ -195,32 +186,52 @@ void ova_manifest_free(struct ova_manifest *manifest)
     *manifest = (struct ova_manifest){ 0 };
 }
 
-int ova_manifest_verify(const struct ova_manifest *manifest,
-                        struct ds_file *file, const struct ova_member *member,
-                        size_t *listed, struct ds_error *err)
+/* -- verifying ------------------------------------------------------------- */
+
+static int fail_digest(const struct ova_manifest_entry *entry,
+                       const uint8_t *have, const struct ds_digest_part *part,
+                       struct ds_error *err)
+{
+    char hex[2][2 * DS_DIGEST_BYTES_MAX + 1];
+
+    for (size_t i = 0; i < ds_digest_bytes(entry->kind); i++) {
+        (void)snprintf(hex[0] + 2 * i, 3, "%02x", have[i]);
+        (void)snprintf(hex[1] + 2 * i, 3, "%02x", entry->digest[i]);
+    }
+    return ds_fail_at(err, part->file, part->offset_bytes, DS_ERR_CORRUPT,
+                      "ova: manifest: %s of '%.100s', have %s expect %s",
+                      algorithms[entry->kind].name, entry->name, hex[0],
+                      hex[1]);
+}
+
+int ova_manifest_verify(const struct ova_manifest *manifest, const char *name,
+                        const struct ds_digest_part *part, size_t *listed,
+                        struct ds_error *err)
 {
     uint8_t have[DS_DIGEST_BYTES_MAX];
     struct ova_manifest_entry entry;
+    bool seen[ALGORITHM_COUNT] = { false };
     const char *at = NULL;
     int result;
 
     *listed = 0;
-    while ((result = ova_manifest_next(manifest, file, &at, &entry, err)) > 0) {
-        if (strcmp(entry.name, member->name) != 0)
+    while ((result = ova_manifest_next(manifest, &at, &entry, err)) > 0) {
+        if (strcmp(entry.name, name) != 0)
             continue;
         (*listed)++;
-        result = ds_digest_file(entry.kind, file, member->offset_bytes,
-                                member->size_bytes, have, err);
+        /* A file is read once for an algorithm, not once for a line. */
+        if (seen[entry.kind])
+            return ds_fail_at(err, manifest->file, manifest->offset_bytes,
+                              DS_ERR_CORRUPT,
+                              "ova: manifest: lists the %s of '%.100s' a "
+                              "second time",
+                              algorithms[entry.kind].name, name);
+        seen[entry.kind] = true;
+        result = ds_digest_file(entry.kind, part, have, err);
         if (result != 0)
             return result;
         if (memcmp(have, entry.digest, ds_digest_bytes(entry.kind)) != 0)
-            return ds_fail_at(err, file, member->offset_bytes, DS_ERR_CORRUPT,
-                              "ova: manifest: %s of '%.100s', have "
-                              "%02x%02x%02x%02x... expect %02x%02x%02x%02x...",
-                              algorithms[entry.kind].name, member->name,
-                              have[0], have[1], have[2], have[3],
-                              entry.digest[0], entry.digest[1], entry.digest[2],
-                              entry.digest[3]);
+            return fail_digest(&entry, have, part, err);
     }
     return result;
 }

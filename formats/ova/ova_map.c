@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What the disk's own format says, in terms of the archive: the sub-file never
- * leaves this folder, offsets are moved by where the member begins.
+ * leaves this folder, offsets are moved by where the member begins. Without an
+ * archive the disk is one of the image's files, and only the index is moved.
  */
 #include <stdio.h>
 #include <string.h>
@@ -26,15 +27,17 @@ int ova_extent_at(struct ds_image *base, struct ds_cursor *cursor,
     int result =
         inner->format->extent_at(inner, cursor, guest_offset_bytes, out, err);
 
-    if (result == 0 && out->file_index != DS_FILE_NONE)
+    if (result == 0 && out->file_index != DS_FILE_NONE) {
+        out->file_index = image->member->file_index;
         out->file_offset_bytes += image->member->offset_bytes;
+    }
     return result;
 }
 
 struct region_shift {
     ds_region_fn *region;
     void *user;
-    uint64_t by_bytes;
+    const struct ova_member *member;
 };
 
 static int shift_region(void *user, const struct ds_region *region,
@@ -43,7 +46,8 @@ static int shift_region(void *user, const struct ds_region *region,
     const struct region_shift *shift = user;
     struct ds_region moved = *region;
 
-    moved.offset_bytes += shift->by_bytes;
+    moved.file_index = shift->member->file_index;
+    moved.offset_bytes += shift->member->offset_bytes;
     return shift->region(shift->user, &moved, err);
 }
 
@@ -51,10 +55,10 @@ int ova_regions(struct ds_image *base, ds_region_fn *region, void *user,
                 struct ds_error *err)
 {
     struct ova_image *image = ova_of(base);
-    struct region_shift shift = { region, user, image->member->offset_bytes };
+    struct region_shift shift = { region, user, image->member };
     struct ds_region header = { 0, image->member->header_offset_bytes,
                                 TAR_BLOCK_BYTES, "tar header" };
-    int result = region(user, &header, err);
+    int result = image->is_archive ? region(user, &header, err) : 0;
 
     if (result == 0 && image->inner->format->regions != NULL)
         result = image->inner->format->regions(image->inner, shift_region,
@@ -122,20 +126,23 @@ static void say_disks(const struct ova_image *image, ds_fact_fn *fact,
 
 static const char *manifest_state(const struct ova_image *image)
 {
-    if (image->manifest.member == NULL)
+    if (image->manifest.file == NULL)
         return "none";
     return image->descriptor_verified
-               ? "descriptor verified; the disks by check"
-               : "does not list the descriptor; the disks by check";
+               ? "descriptor verified; disks by conversion and check"
+               : "does not list the descriptor; disks by conversion and check";
 }
 
 void ova_facts(struct ds_image *base, ds_fact_fn *fact, void *user)
 {
     struct ova_image *image = ova_of(base);
 
+    say_text(fact, user, "package",
+             image->is_archive ? "archive" : "descriptor beside its disks");
     say_text(fact, user, "descriptor", image->descriptor->name);
     say_text(fact, user, "manifest", manifest_state(image));
-    say_number(fact, user, "member_count", image->index.member_count);
+    if (image->is_archive)
+        say_number(fact, user, "member_count", image->index.member_count);
     say_number(fact, user, "disk_count", count_disks(image));
     say_disks(image, fact, user);
     say_text(fact, user, "disk_id", image->disk->id);
@@ -152,7 +159,7 @@ void ova_facts(struct ds_image *base, ds_fact_fn *fact, void *user)
 struct finding_shift {
     ds_finding_fn *finding;
     void *user;
-    uint64_t by_bytes;
+    const struct ova_member *member;
 };
 
 static int shift_finding(void *user, const struct ds_finding *finding,
@@ -161,32 +168,39 @@ static int shift_finding(void *user, const struct ds_finding *finding,
     const struct finding_shift *shift = user;
     struct ds_finding moved = *finding;
 
+    moved.file_index = shift->member->file_index;
     if (moved.offset_bytes != DS_OFFSET_NONE)
-        moved.offset_bytes += shift->by_bytes;
+        moved.offset_bytes += shift->member->offset_bytes;
     return shift->finding(shift->user, &moved, err);
 }
 
-static int tell(ds_finding_fn *finding, void *user, uint64_t offset,
-                const char *message, struct ds_error *err)
+/* `member` may be NULL: the archive. */
+static int tell(const struct finding_shift *to, const struct ova_member *member,
+                uint64_t offset, const char *message, struct ds_error *err)
 {
-    struct ds_finding found = { .offset_bytes = offset, .message = message };
+    struct ds_finding found = {
+        .file_index = member != NULL ? member->file_index : 0,
+        .offset_bytes = offset,
+        .message = message,
+    };
 
-    return finding(user, &found, err);
+    return to->finding(to->user, &found, err);
 }
 
 /* One member against the manifest: what differs or is not listed. */
 static int check_member(struct ova_image *image,
-                        const struct ova_member *member, ds_finding_fn *finding,
-                        void *user, struct ds_error *err)
+                        const struct ova_member *member,
+                        const struct finding_shift *to, struct ds_error *err)
 {
+    struct ds_digest_part part = ova_member_part(image, member);
     struct ds_error fault = DS_ERROR_INIT;
     char message[OVA_NAME_BYTES + 64];
     size_t listed = 0;
-    int result = ova_manifest_verify(&image->manifest, image->base.files[0],
-                                     member, &listed, &fault);
+    int result = ova_manifest_verify(&image->manifest, member->name, &part,
+                                     &listed, &fault);
 
     if (result == -DS_ERR_CORRUPT)
-        return tell(finding, user, fault.offset_bytes, fault.message, err);
+        return tell(to, member, fault.offset_bytes, fault.message, err);
     if (result != 0) {
         if (err != NULL)
             *err = fault;
@@ -196,7 +210,7 @@ static int check_member(struct ova_image *image,
         return 0;
     (void)snprintf(message, sizeof(message),
                    "ova: manifest: '%s' is not listed", member->name);
-    return tell(finding, user, member->offset_bytes, message, err);
+    return tell(to, member, member->offset_bytes, message, err);
 }
 
 /* Manifest and certificate are signed and listed by nobody. */
@@ -213,20 +227,62 @@ int ova_check(struct ds_image *base, ds_finding_fn *finding, void *user,
 {
     struct ova_image *image = ova_of(base);
     struct ds_image *inner = image->inner;
-    struct finding_shift shift = { finding, user, image->member->offset_bytes };
+    struct finding_shift shift = { finding, user, image->member };
     int result = 0;
 
-    if (!image->index.has_end)
-        result = tell(finding, user, image->index.end_offset_bytes,
+    if (image->is_archive && !image->index.has_end)
+        result = tell(&shift, NULL, image->index.end_offset_bytes,
                       "ova: archive: have no mark of the end, expect blocks "
                       "of zeros",
                       err);
     for (size_t i = 0; i < image->index.member_count && result == 0; i++)
-        if (image->manifest.member != NULL &&
+        if (image->manifest.file != NULL &&
             is_listed(image->index.members[i].name))
-            result = check_member(image, &image->index.members[i], finding,
-                                  user, err);
+            result = check_member(image, &image->index.members[i], &shift, err);
     if (result == 0 && inner->format->check != NULL)
         result = inner->format->check(inner, shift_finding, &shift, err);
+    return result;
+}
+
+/* -- before a conversion --------------------------------------------------- */
+
+struct progress_of {
+    ds_progress_fn *progress;
+    void *user;
+    uint64_t total_bytes;
+};
+
+static int tell_progress(void *user, uint64_t done_bytes)
+{
+    const struct progress_of *of = user;
+    struct ds_progress progress = { .phase = "manifest",
+                                    .done_bytes = done_bytes,
+                                    .total_bytes = of->total_bytes };
+
+    return of->progress(of->user, &progress);
+}
+
+int ova_verify_source(struct ds_image *base, ds_progress_fn *progress,
+                      void *user, const char **note, struct ds_error *err)
+{
+    struct ova_image *image = ova_of(base);
+    struct ds_digest_part part = ova_member_part(image, image->member);
+    struct progress_of of = { progress, user, image->member->size_bytes };
+    size_t listed = 0;
+    int result;
+
+    if (image->manifest.file == NULL) {
+        *note = "the package has no manifest that its disk could be verified "
+                "against";
+        return 0;
+    }
+    part.progress = progress != NULL ? tell_progress : NULL;
+    part.user = &of;
+    result = ova_manifest_verify(&image->manifest, image->member->name, &part,
+                                 &listed, err);
+    *note = listed == 0 ? "the package's manifest does not list the disk, "
+                          "which was not verified"
+                        : "the disk was verified against the package's "
+                          "manifest";
     return result;
 }

@@ -6,6 +6,10 @@
  *   x.ova  | x.ovf | x.mf | disk1.vmdk         | disk2.vmdk | end |
  *                         | part: a sub-file   |
  *                           inner: the vmdk format's image of it
+ *
+ * or, beside each other, files of the image in this order:
+ *
+ *   x.ovf   x.mf, if it is there   disk1.vmdk: the part itself
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -31,26 +35,69 @@ static const struct ds_format_ops *const inner_formats[] = {
 
 /* -- the package ----------------------------------------------------------- */
 
-static int read_descriptor(struct ova_image *image, struct ds_error *err)
+struct ds_digest_part ova_member_part(const struct ova_image *image,
+                                      const struct ova_member *member)
+{
+    return (struct ds_digest_part){
+        .file = image->base.files[member->file_index],
+        .offset_bytes = member->offset_bytes,
+        .length_bytes = member->size_bytes,
+    };
+}
+
+static int index_archive(struct ova_image *image,
+                         const struct ova_member **manifest,
+                         struct ds_error *err)
 {
     struct ds_file *file = image->base.files[0];
-    const struct ova_member *member;
-    ds_autofree char *text = NULL;
     size_t count;
-    int result;
+    int result = ova_index_read(file, &image->index, err);
 
-    member = ova_index_find_ending(&image->index, ".ovf", &count);
-    if (member == NULL)
+    if (result != 0)
+        return result;
+    image->descriptor = ova_index_find_ending(&image->index, ".ovf", &count);
+    if (image->descriptor == NULL)
         return ds_fail_at(err, file, 0, DS_ERR_CORRUPT,
                           "ova: archive: have %zu members *.ovf expect one",
                           count);
-    image->descriptor = member;
-    if (member->size_bytes > OVA_ENVELOPE_BYTES_MAX)
-        return ds_fail_at(err, file, member->offset_bytes, DS_ERR_LIMIT,
-                          "ova: ovf: size, have %" PRIu64
-                          " bytes expect at most %" PRIu64,
-                          member->size_bytes, OVA_ENVELOPE_BYTES_MAX);
-    text = malloc((size_t)member->size_bytes + 1);
+    *manifest = ova_index_find_ending(&image->index, ".mf", &count);
+    if (count > 1)
+        return ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_CORRUPT,
+                          "ova: manifest: have %zu members *.mf expect one",
+                          count);
+    return 0;
+}
+
+/* The descriptor is small: its digest is looked at before it is believed.
+ * Those of the disks are for verify_source() and check(), which read them
+ * whole. */
+static int verify_descriptor(struct ova_image *image,
+                             const struct ova_member *manifest,
+                             struct ds_error *err)
+{
+    struct ds_digest_part part = ova_member_part(image, image->descriptor);
+    size_t listed = 0;
+    int result;
+
+    if (manifest == NULL)
+        return 0;
+    result = ova_manifest_read(
+        image->base.files[manifest->file_index], manifest,
+        image->is_archive ? &image->index : NULL, &image->manifest, err);
+    if (result == 0)
+        result = ova_manifest_verify(&image->manifest, image->descriptor->name,
+                                     &part, &listed, err);
+    image->descriptor_verified = listed > 0;
+    return result;
+}
+
+static int read_descriptor(struct ova_image *image, struct ds_error *err)
+{
+    struct ds_file *file = image->base.files[0];
+    const struct ova_member *member = image->descriptor;
+    ds_autofree char *text = malloc((size_t)member->size_bytes + 1);
+    int result;
+
     if (text == NULL)
         return ds_fail_memory(err);
     result = ds_file_read(file, member->offset_bytes, text,
@@ -61,22 +108,25 @@ static int read_descriptor(struct ova_image *image, struct ds_error *err)
                               member->offset_bytes, &image->envelope, err);
 }
 
-/* The descriptor is small: its digest is looked at before it is believed.
- * Those of the disks are check()'s, which reads them whole. */
-static int verify_descriptor(struct ova_image *image, struct ds_error *err)
+static int read_package(struct ova_image *image,
+                        const struct ds_open_context *context,
+                        struct ds_error *err)
 {
-    struct ds_file *file = image->base.files[0];
-    size_t count, listed = 0;
-    const struct ova_member *member =
-        ova_index_find_ending(&image->index, ".ovf", &count);
-    int result = ova_manifest_read(file, &image->index, &image->manifest, err);
+    const struct ova_member *manifest = NULL;
+    int result = image->is_archive
+                     ? index_archive(image, &manifest, err)
+                     : ova_beside_index(image, context, &manifest, err);
 
-    if (result == 0 && image->manifest.member != NULL && member != NULL &&
-        member->size_bytes <= OVA_ENVELOPE_BYTES_MAX)
-        result =
-            ova_manifest_verify(&image->manifest, file, member, &listed, err);
-    image->descriptor_verified = listed > 0;
-    return result;
+    if (result != 0)
+        return result;
+    if (image->descriptor->size_bytes > OVA_ENVELOPE_BYTES_MAX)
+        return ds_fail_at(
+            err, image->base.files[0], image->descriptor->offset_bytes,
+            DS_ERR_LIMIT,
+            "ova: ovf: size, have %" PRIu64 " bytes expect at most %" PRIu64,
+            image->descriptor->size_bytes, OVA_ENVELOPE_BYTES_MAX);
+    result = verify_descriptor(image, manifest, err);
+    return result == 0 ? read_descriptor(image, err) : result;
 }
 
 /* -- the disk in it -------------------------------------------------------- */
@@ -119,18 +169,13 @@ static int open_inner(struct ova_image *image,
                       const struct ds_open_context *context,
                       struct ds_error *err)
 {
-    const struct ova_member *member = image->member;
     const struct ds_format_ops *format = NULL;
     struct ds_open_context inner = { .no_refs = true,
                                      .snapshot = context->snapshot,
                                      .key_file = context->key_file };
     struct ds_parent parent = { .format = NULL };
-    int result = ds_subfile_open(image->base.files[0], member->name,
-                                 member->offset_bytes, member->size_bytes,
-                                 &image->part, err);
+    int result = probe_inner(image->part, &format, err);
 
-    if (result == 0)
-        result = probe_inner(image->part, &format, err);
     if (result == 0)
         result = format->open(image->part, &inner, &image->inner, err);
     if (result != 0)
@@ -146,6 +191,22 @@ static int open_inner(struct ova_image *image,
     return 0;
 }
 
+static int find_part(struct ova_image *image,
+                     const struct ds_open_context *context,
+                     struct ds_error *err)
+{
+    int result;
+
+    if (!image->is_archive)
+        return ova_beside_disk(image, context, err);
+    result = ova_choose_member(image, err);
+    if (result != 0)
+        return result;
+    return ds_subfile_open(image->base.files[0], image->member->name,
+                           image->member->offset_bytes,
+                           image->member->size_bytes, &image->part, err);
+}
+
 int ova_open(struct ds_file *file, const struct ds_open_context *context,
              struct ds_image **out, struct ds_error *err)
 {
@@ -157,16 +218,17 @@ int ova_open(struct ds_file *file, const struct ds_open_context *context,
     image->base.format = &ova_format_ops;
     image->base.file_count = 1;
     image->base.files[0] = file;
-    result = ova_index_read(file, &image->index, err);
-    if (result == 0)
-        result = verify_descriptor(image, err);
-    if (result == 0)
-        result = read_descriptor(image, err);
+    image->is_archive = !ova_is_bare(file);
+    result = read_package(image, context, err);
     if (result == 0)
         result = ova_choose(image, context->member, err);
     if (result == 0)
+        result = find_part(image, context, err);
+    if (result == 0)
         result = open_inner(image, context, err);
     if (result != 0) {
+        for (uint32_t i = 1; i < image->base.file_count; i++)
+            ds_file_close(image->base.files[i]);
         ova_close(&image->base);
         return result;
     }
@@ -183,7 +245,8 @@ void ova_close(struct ds_image *base)
             ds_file_close(image->inner->files[i]);
         image->inner->format->close(image->inner);
     }
-    ds_file_close(image->part);
+    if (image->is_archive)
+        ds_file_close(image->part);
     ova_manifest_free(&image->manifest);
     ova_envelope_free(&image->envelope);
     ova_index_free(&image->index);

@@ -96,7 +96,7 @@ static bool ends_with(const char *name, const char *ending)
 
 /* Skips what may come before the first member: extended headers, as far as
  * they lie in the probe's bytes. */
-bool ova_probe(const struct ds_probe *probe)
+static bool archive_probe(const struct ds_probe *probe)
 {
     uint64_t at = 0, size;
     char name[OVA_NAME_BYTES + 1];
@@ -120,6 +120,12 @@ bool ova_probe(const struct ds_probe *probe)
         at += TAR_BLOCK_BYTES + ds_align_up(size, TAR_BLOCK_BYTES);
     }
     return false;
+}
+
+bool ova_probe(const struct ds_probe *probe)
+{
+    return archive_probe(probe) ||
+           ova_envelope_probe(probe->head, probe->head_bytes);
 }
 
 /* -- the walk -------------------------------------------------------------- */
@@ -257,6 +263,7 @@ static int add_member(struct walk *walk, struct ds_error *err)
     index->members = grown;
     member = &grown[index->member_count];
     memcpy(member->name, walk->pending.name, sizeof(member->name));
+    member->file_index = 0;
     member->header_offset_bytes = walk->at;
     member->offset_bytes = walk->at + TAR_BLOCK_BYTES;
     member->size_bytes = walk->size_bytes;

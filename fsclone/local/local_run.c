@@ -146,6 +146,8 @@ static int run_single(const struct ds_run *run, const struct ds_op *op)
         return run_zero(fd, op);
     case DS_OP_PUNCH:
         return run_punch(fd, op);
+    case DS_OP_ALLOCATE:
+        return allocate(fd, 0, op);
     case DS_OP_TRUNCATE:
         return run_truncate(fd, op);
     case DS_OP_COPY:

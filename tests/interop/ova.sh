@@ -76,6 +76,21 @@ converts() { # WHAT OVA RAW [OPTION...]
         test "$before" = "$(sha256sum <"$ova")"
 }
 
+# flip FILE OFFSET: that byte becomes another.
+flip() {
+    local byte
+    byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+    # shellcheck disable=SC2059
+    printf "\\x$(printf %02x $((byte ^ 0x55)))" |
+        dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+    sync "$1"
+}
+
+# member_offset OVA [OPTION...]
+member_offset() {
+    "$DISKSHIFT" info --json "$@" | jq '[.. | .member_offset_bytes? // empty][0]'
+}
+
 formats_of_tar() {
     local format
     for format in ustar gnu pax; do
@@ -146,6 +161,84 @@ damaged() {
     status "truncated" 4 "$DISKSHIFT" info a.ova && said "says so" truncated
 }
 
+# What a conversion reads is verified before anything is made of it.
+verified_before_conversion() {
+    local algorithm at offset
+    for algorithm in sha1 sha256 sha512; do
+        package a.ova ustar $algorithm one.vmdk
+        offset=$(member_offset a.ova)
+        for at in 70000 $(($(stat -c %s one.vmdk) - 1)); do
+            cp --reflink=never a.ova bad.ova
+            flip bad.ova $((offset + at))
+            rm -f t.qcow2
+            status "$algorithm, byte $at of the disk is another: no conversion" \
+                4 "$DISKSHIFT" convert -q bad.ova t.qcow2 &&
+                said "says which digest" \
+                    "${algorithm^^} of 'one.vmdk', have [0-9a-f]+ expect $(
+                        "${algorithm}sum" <one.vmdk | cut -d' ' -f1)"
+            check "no target is left" test -z "$(echo t.qcow2*)"
+        done
+    done
+    # Padding between members is nobody's.
+    package a.ova ustar sha256 two.vmdk one.vmdk
+    rm -f t.qcow2
+    status "one of two disks, verified" 0 \
+        "$DISKSHIFT" convert --member 2 a.ova t.qcow2
+    check "says that it was" grep -q 'verified against' "$run/out"
+    flip a.ova $(($(member_offset a.ova --member 1) + 70000))
+    rm -f t.qcow2
+    status "the other disk is not looked at" 0 \
+        "$DISKSHIFT" convert -q --member 2 a.ova t.qcow2
+    package a.ova ustar none one.vmdk
+    rm -f t.qcow2
+    status "a package without a manifest" 0 "$DISKSHIFT" convert a.ova t.qcow2
+    check "says so" grep -q 'has no manifest' "$run/out"
+    check "info says so" grep -q '"manifest": "none"' \
+        <("$DISKSHIFT" info --json a.ova)
+}
+
+# A descriptor with its disks beside it.
+bare() {
+    local at
+    rm -rf pack && mkdir pack
+    cp one.vmdk three.qcow2 pack/
+    (cd pack && descriptor one.vmdk three.qcow2 >vm.ovf &&
+        for at in vm.ovf one.vmdk three.qcow2; do
+            echo "SHA256($at)= $(sha256sum <"$at" | cut -d' ' -f1)"
+        done >vm.mf)
+    sync -f pack
+    converts "a bare descriptor, first disk" pack/vm.ovf one.raw --member disk1
+    converts "a bare descriptor, second disk" pack/vm.ovf three.raw \
+        --member three.qcow2
+    check "the file that is shared is the disk's" test \
+        "$("$DISKSHIFT" info --json --member 2 pack/vm.ovf |
+            jq -r '[.. | strings | select(endswith("three.qcow2"))] | length')" \
+        -ge 2
+    rm -f t.qcow2
+    flip pack/three.qcow2 300000
+    status "its disk is damaged" 4 \
+        "$DISKSHIFT" convert -q --member 2 pack/vm.ovf t.qcow2 &&
+        said "says whose digest" "SHA256 of 'three.qcow2'"
+    check "no target is left" test -z "$(echo t.qcow2*)"
+    status "its disk is damaged: check" 4 "$DISKSHIFT" check --member 2 pack/vm.ovf
+    rm pack/vm.mf
+    status "without a manifest" 0 \
+        "$DISKSHIFT" convert --member 1 pack/vm.ovf t.qcow2
+    check "says so" grep -q 'has no manifest' "$run/out"
+    status "references are forbidden" 6 \
+        "$DISKSHIFT" info --no-refs --member 1 pack/vm.ovf
+    mkdir pack/sub && mv pack/three.qcow2 pack/sub/
+    status "its disk is elsewhere" 5 "$DISKSHIFT" info --member 2 pack/vm.ovf
+    sed -i 's/href="one.vmdk"/href="..\/one.vmdk"/' pack/vm.ovf
+    status "its disk is above" 6 "$DISKSHIFT" info --member 1 pack/vm.ovf
+    status "which may be allowed" 0 \
+        "$DISKSHIFT" info --member 1 --allow-refs . pack/vm.ovf
+    sed -i 's/three.qcow2/vm.mf/' pack/vm.ovf
+    ln -s "$PWD/two.vmdk" pack/vm.mf
+    status "a manifest that a link leads away to" 6 \
+        "$DISKSHIFT" info --member 1 --allow-refs . pack/vm.ovf
+}
+
 foreign() {
     echo hello >readme
     tar --format=ustar -cf t.tar readme one.raw
@@ -167,5 +260,7 @@ formats_inside
 several_disks
 shared_in_place
 damaged
+verified_before_conversion
+bare
 foreign
 finish

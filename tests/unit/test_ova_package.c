@@ -175,6 +175,13 @@ static void test_ova__descriptor_bounds(void **state)
         memcpy(text + i, "<a>", 3);
     archive_add(&archive, '0', "x.ovf", text, 30000);
     expect_no_ova(archive, NULL, DS_ERR_CORRUPT, "ovf: ");
+    /* Deeper than ours goes, in what is well-formed so far. */
+    archive = archive_make();
+    (void)snprintf(text, length, OVF_BEGIN);
+    for (size_t i = 0; i < 256; i++)
+        strcat(text, "<a>");
+    archive_add_text(&archive, "x.ovf", text);
+    expect_no_ova(archive, NULL, DS_ERR_LIMIT, "257 one in the other");
     /* An attribute longer than any name. */
     archive = archive_make();
     (void)snprintf(text, length,
@@ -286,6 +293,89 @@ static void test_ova__manifest_lines(void **state)
                   "NUL");
 }
 
+/* The second line is the same as the first, and right. */
+static void test_ova__manifest_lists_twice(void **state)
+{
+    char manifest[512] = "";
+    struct archive archive = archive_make();
+
+    (void)state;
+    manifest_line(manifest, sizeof(manifest), "SHA256", "x.ovf", OVF_ONE,
+                  sizeof(OVF_ONE) - 1);
+    manifest_line(manifest, sizeof(manifest), "SHA1", "x.ovf", OVF_ONE,
+                  sizeof(OVF_ONE) - 1);
+    archive_add_text(&archive, "x.ovf", OVF_ONE);
+    archive_add_text(&archive, "x.mf", manifest);
+    archive_add_disk(&archive, "a.vdi");
+    archive_end(&archive);
+    expect_ova(archive, NULL);
+    archive = archive_make();
+    manifest_line(manifest, sizeof(manifest), "SHA256", "x.ovf", OVF_ONE,
+                  sizeof(OVF_ONE) - 1);
+    archive_add_text(&archive, "x.ovf", OVF_ONE);
+    archive_add_text(&archive, "x.mf", manifest);
+    expect_no_ova(archive, NULL, DS_ERR_CORRUPT, "a second time");
+}
+
+static void expect_verified(struct archive archive, int expected,
+                            const char *words)
+{
+    const char *note = "";
+    struct ds_image *image;
+    struct ds_error err;
+
+    if (ova_try(&archive, NULL, &image, &err) != 0)
+        fail_msg("'%s'", err.message);
+    assert_int_equal(
+        ova_format_ops.verify_source(image, NULL, NULL, &note, &err), expected);
+    if (strstr(expected == 0 ? note : err.message, words) == NULL)
+        fail_msg("have '%s' '%s' expect '%s'", note, err.message, words);
+    ova_format_ops.close(image);
+    free(archive.memory.bytes);
+}
+
+static void test_ova__verified_before_conversion(void **state)
+{
+    struct archive archive = sample_with_manifest("SHA256");
+
+    (void)state;
+    expect_verified(sample_with_manifest("SHA1"), 0, "was verified");
+    expect_verified(sample_ova(OVF_ONE), 0, "has no manifest");
+    expect_verified(with_manifest("\n", 1), 0, "does not list the disk");
+    archive.memory.bytes[archive.last_header + 512 + VDI_FILE - 1] ^= 1;
+    expect_verified(archive, -DS_ERR_CORRUPT, "SHA256 of 'a.vdi', have ");
+}
+
+static bool probe_of(const char *text)
+{
+    struct ds_probe probe = { .head_bytes = strlen(text) };
+
+    memcpy(probe.head, text, probe.head_bytes);
+    return ova_format_ops.probe(&probe);
+}
+
+/* A descriptor that lies beside its disks; nothing else in XML. */
+static void test_ova__descriptor_is_known(void **state)
+{
+    (void)state;
+    assert_true(probe_of(OVF_ONE));
+    assert_true(probe_of("\xef\xbb\xbf" OVF_ONE));
+    assert_true(probe_of(" \r\n<!-- x --><v:Envelope xmlns:v="
+                         "\"http://www.vmware.com/schema/ovf/1/envelope\">"));
+    /* What is cut off behind the root is not missed. */
+    assert_true(probe_of(OVF_BEGIN "<Ref"));
+    /* Refused by opening, not taken for a raw disk. */
+    assert_true(probe_of("<!DOCTYPE v:Envelope [<!ENTITY b \"b\">]>"));
+    assert_false(probe_of("<!DOCTYPE html><html>"));
+    assert_false(probe_of("<Envelope/>"));
+    assert_false(probe_of("<Envelope xmlns=\"urn:x\">"));
+    assert_false(probe_of("<x xmlns=\"http://schemas.dmtf.org/ovf/envelope/1"
+                          "\"><Envelope/></x>"));
+    assert_false(probe_of("x" OVF_ONE));
+    assert_false(probe_of("<"));
+    assert_false(probe_of(""));
+}
+
 static void test_ova__no_end(void **state)
 {
     struct archive archive = sample_ova(OVF_ONE);
@@ -317,6 +407,9 @@ int main(void)
         cmocka_unit_test(test_ova__descriptor_bounds),
         cmocka_unit_test(test_ova__manifest),
         cmocka_unit_test(test_ova__manifest_lines),
+        cmocka_unit_test(test_ova__manifest_lists_twice),
+        cmocka_unit_test(test_ova__verified_before_conversion),
+        cmocka_unit_test(test_ova__descriptor_is_known),
         cmocka_unit_test(test_ova__no_end),
         cmocka_unit_test(test_ova__check_of_the_disk),
     };

@@ -95,35 +95,64 @@ static void test_subfile__physical_is_cut(void **state)
     free(memory.bytes);
 }
 
-/* Of "abc", from FIPS 180-4's examples; and of a range over the buffer. */
+static int digest_of(enum ds_digest_kind kind, struct memory_file *memory,
+                     uint64_t offset, uint64_t length, uint8_t *digest)
+{
+    struct ds_digest_part part = { .file = &memory->file,
+                                   .offset_bytes = offset,
+                                   .length_bytes = length };
+
+    return ds_digest_file(kind, &part, digest, NULL);
+}
+
+/* Of "abc", from FIPS 180-4's examples; and of a range over the buffers. */
 static void test_digest__known(void **state)
 {
     static const uint8_t sha1[] = { 0xa9, 0x99, 0x3e, 0x36 };
     static const uint8_t sha256[] = { 0xba, 0x78, 0x16, 0xbf };
     static const uint8_t sha512[] = { 0xdd, 0xaf, 0x35, 0xa1 };
-    /* sha256 of 3 MiB of zeros: `head -c 3M /dev/zero | sha256sum` */
-    static const uint8_t zeros[] = { 0xbb, 0xd0, 0x5c, 0xf6 };
-    struct memory_file memory = memory_file_make(3 * DS_MIB + 3);
+    /* `head -c 9437189 /dev/zero | sha256sum` */
+    static const uint8_t zeros[] = { 0x4c, 0xbc, 0x5a, 0xdc };
+    const uint64_t length = 9 * DS_MIB + 5;
+    struct memory_file memory = memory_file_make(length + 3);
     uint8_t digest[DS_DIGEST_BYTES_MAX];
 
     (void)state;
     memcpy(memory.bytes, "abc", 3);
-    assert_int_equal(
-        ds_digest_file(DS_DIGEST_SHA1, &memory.file, 0, 3, digest, NULL), 0);
+    assert_int_equal(digest_of(DS_DIGEST_SHA1, &memory, 0, 3, digest), 0);
     assert_memory_equal(digest, sha1, 4);
-    assert_int_equal(
-        ds_digest_file(DS_DIGEST_SHA256, &memory.file, 0, 3, digest, NULL), 0);
+    assert_int_equal(digest_of(DS_DIGEST_SHA256, &memory, 0, 3, digest), 0);
     assert_memory_equal(digest, sha256, 4);
-    assert_int_equal(
-        ds_digest_file(DS_DIGEST_SHA512, &memory.file, 0, 3, digest, NULL), 0);
+    assert_int_equal(digest_of(DS_DIGEST_SHA512, &memory, 0, 3, digest), 0);
     assert_memory_equal(digest, sha512, 4);
-    assert_int_equal(ds_digest_file(DS_DIGEST_SHA256, &memory.file, 3,
-                                    3 * DS_MIB, digest, NULL),
+    assert_int_equal(digest_of(DS_DIGEST_SHA256, &memory, 3, length, digest),
                      0);
     assert_memory_equal(digest, zeros, 4);
-    assert_int_equal(ds_digest_file(DS_DIGEST_SHA256, &memory.file, 4,
-                                    3 * DS_MIB, digest, NULL),
+    assert_int_equal(digest_of(DS_DIGEST_SHA256, &memory, 4, length, digest),
                      -DS_ERR_CORRUPT);
+    free(memory.bytes);
+}
+
+static int stop_at(void *user, uint64_t done_bytes)
+{
+    return done_bytes >= *(const uint64_t *)user;
+}
+
+static void test_digest__cancelled(void **state)
+{
+    struct memory_file memory = memory_file_make(13 * DS_MIB);
+    uint64_t limit = 8 * DS_MIB;
+    struct ds_digest_part part = { .file = &memory.file,
+                                   .length_bytes = 13 * DS_MIB,
+                                   .progress = stop_at,
+                                   .user = &limit };
+    uint8_t digest[DS_DIGEST_BYTES_MAX];
+
+    (void)state;
+    assert_int_equal(ds_digest_file(DS_DIGEST_SHA1, &part, digest, NULL),
+                     -DS_ERR_CANCELLED);
+    limit = UINT64_MAX;
+    assert_int_equal(ds_digest_file(DS_DIGEST_SHA1, &part, digest, NULL), 0);
     free(memory.bytes);
 }
 
@@ -135,6 +164,7 @@ int main(void)
         cmocka_unit_test(test_subfile__no_references),
         cmocka_unit_test(test_subfile__physical_is_cut),
         cmocka_unit_test(test_digest__known),
+        cmocka_unit_test(test_digest__cancelled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,7 +13,7 @@ struct ending {
 static const struct ending endings[] = {
     { ".vmdk", "vmdk" },   { ".vhd", "vhd" }, { ".vhdx", "vhdx" },
     { ".qcow2", "qcow2" }, { ".vdi", "vdi" }, { ".raw", "raw" },
-    { ".img", "raw" },
+    { ".img", "raw" },     { ".ova", "ova" },
 };
 
 const struct ds_format_description *format_find(const char *format)
@@ -79,8 +79,8 @@ static int take_operand(struct options *options, struct ds_error *err)
     if (format == NULL)
         return usage_error(err,
                            "target format: the ending of %s names none, "
-                           "expect .vmdk, .vhd, .vhdx, .qcow2, .vdi, .raw "
-                           "or .img, or -O FMT",
+                           "expect .vmdk, .vhd, .vhdx, .qcow2, .vdi, .ova, "
+                           ".raw or .img, or -O FMT",
                            path);
     target->format = strdup(format); /* freed with those of --to */
     if (target->format == NULL)

@@ -28,11 +28,12 @@ enum ds_op_kind {
     DS_OP_ZERO,       /* make a range read as zeros, allocated */
     DS_OP_PUNCH,      /* make a range a hole */
     DS_OP_TRUNCATE,   /* set the file's size to target_offset_bytes */
+    DS_OP_ALLOCATE,   /* fill the holes of a range with allocated zeros */
     DS_OP_ENCODE,     /* compress a unit of the guest's disk; in plans only,
                          where length is the most it can take */
     DS_OP_BARRIER     /* all before is done before anything after begins */
 };
-#define DS_OP_KIND_COUNT 10
+#define DS_OP_KIND_COUNT 11
 
 /** Why bytes are copied and not shared. */
 enum ds_copy_reason {
