@@ -21,6 +21,7 @@ const struct ds_format_ops vhd_format_ops = {
     .target_open = vhd_target_open,
     .target_count = vhd_target_count,
     .target_seal = vhd_target_seal,
+    .target_note = vhd_target_note,
     .target_place = vhd_target_place,
     .target_used = NULL, /* layout.wants_used is never set */
     .target_finish = vhd_target_finish,

@@ -126,6 +126,7 @@ int vhd_target_place(struct ds_target *target, const struct ds_unit_run *run,
                      struct ds_emitter *emitter, struct ds_error *err);
 int vhd_target_finish(struct ds_target *target, struct ds_emitter *emitter,
                       struct ds_error *err);
+const char *vhd_target_note(const struct ds_target *base);
 void vhd_target_close(struct ds_target *target);
 
 #endif

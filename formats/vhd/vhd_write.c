@@ -47,6 +47,8 @@ const struct ds_target_option vhd_target_options[] = {
     { "subformat", "dynamic, fixed", "dynamic",
       "blocks on demand, or the whole disk as it is" },
     { "block_size", "512k, 2M", "2M", "allocation unit of a dynamic disk" },
+    { "allocate", "no, yes", "no",
+      "yes: no part of the file is a hole, as Hyper-V wants it" },
     { NULL, NULL, NULL, NULL }
 };
 
@@ -195,6 +197,11 @@ int vhd_target_open(const struct ds_target_request *request,
     else if (result == 0)
         result = dynamic_init(target, request->size_bytes, block_bytes, err);
     if (result == 0)
+        result = ds_option_switch(
+            "vhd", "allocate",
+            ds_option_get(request->options, request->option_count, "allocate"),
+            &target->base.layout.allocate, err);
+    if (result == 0)
         result = vhd_footer_check(&target->footer, NULL, DS_OFFSET_NONE, err);
     if (result != 0) {
         vhd_target_close(&target->base);
@@ -202,6 +209,17 @@ int vhd_target_open(const struct ds_target_request *request,
     }
     *out = &target->base;
     return 0;
+}
+
+const char *vhd_target_note(const struct ds_target *base)
+{
+    const struct vhd_target *target = (const struct vhd_target *)base;
+
+    if (target->footer.disk_type != VHD_TYPE_FIXED ||
+        target->footer.current_size_bytes % DS_MIB == 0)
+        return NULL;
+    return "the disk is not a whole number of MiB, which Azure wants: see "
+           "--resize";
 }
 
 void vhd_target_close(struct ds_target *base)

@@ -23,6 +23,8 @@
 
 #define LOG_BYTES DS_MIB
 #define METADATA_BYTES DS_MIB
+/* None of the header section's records has more bytes that are not 0. */
+#define RECORD_PAGE_BYTES 4096u
 #define BAT_BUFFER_ENTRIES ((size_t)(DS_MIB / VHDX_BAT_ENTRY_BYTES))
 
 /* Small blocks share best; from 1 TiB on Hyper-V's own size keeps the BAT
@@ -38,6 +40,7 @@ struct vhdx_target {
     struct vhdx_header header;
     struct vhdx_region_entry bat;
     struct vhdx_region_entry metadata;
+    bool grafted;
     uint64_t next_block;  /* the first whose entry is not in the BAT yet */
     uint64_t bat_emitted; /* entries that have left the buffer */
     size_t bat_buffered;
@@ -51,6 +54,8 @@ const struct ds_target_option vhdx_target_options[] = {
       "unit of allocation" },
     { "logical_sector_size", "512, 4096", "512",
       "sector size that the guest sees; physical is the same" },
+    { "allocate", "no, yes", "no",
+      "yes: no part of the file is a hole, as Hyper-V wants it" },
     { NULL, NULL, NULL, NULL },
 };
 
@@ -85,7 +90,7 @@ static int option_bytes(const struct ds_target_request *request,
 }
 
 static int options_read(const struct ds_target_request *request,
-                        struct vhdx_parameters *parameters,
+                        struct vhdx_parameters *parameters, bool *allocate,
                         struct ds_error *err)
 {
     uint64_t standard = request->size_bytes < BLOCK_LARGE_FROM_BYTES
@@ -97,6 +102,11 @@ static int options_read(const struct ds_target_request *request,
 
     if (result == 0)
         result = option_subformat(request, parameters, err);
+    if (result == 0)
+        result = ds_option_switch(
+            "vhdx", "allocate",
+            ds_option_get(request->options, request->option_count, "allocate"),
+            allocate, err);
     if (result == 0)
         result = option_bytes(request, "block_size", standard, &block, err);
     if (result == 0)
@@ -144,6 +154,7 @@ static int target_init(struct vhdx_target *vhdx,
                        const struct ds_target_request *request,
                        struct ds_error *err)
 {
+    bool allocate = false;
     int result;
 
     if (request->size_bytes == 0 || request->size_bytes > VHDX_DISK_BYTES_MAX)
@@ -152,7 +163,7 @@ static int target_init(struct vhdx_target *vhdx,
                        " expect 512 bytes to 64 TiB",
                        request->size_bytes);
     vhdx->parameters.virtual_disk_bytes = request->size_bytes;
-    result = options_read(request, &vhdx->parameters, err);
+    result = options_read(request, &vhdx->parameters, &allocate, err);
     if (result == 0)
         result = vhdx_parameters_check(&vhdx->parameters, NULL, 0, err);
     if (result == 0)
@@ -171,6 +182,7 @@ static int target_init(struct vhdx_target *vhdx,
         .every_unit =
             (vhdx->parameters.flags & VHDX_LEAVE_BLOCK_ALLOCATED) != 0,
         .graftable = true,
+        .allocate = allocate,
         .file_count = 1,
     };
     return 0;
@@ -235,6 +247,7 @@ int vhdx_target_seal(struct ds_target *target,
     uint64_t at = footprint->area_start_bytes;
 
     assert(at % DS_MIB == 0 && at >= VHDX_HEADER_SECTION_BYTES);
+    vhdx->grafted = footprint->grafted;
     vhdx->header.version = 1;
     vhdx->header.log_offset_bytes = at;
     vhdx->header.log_length_bytes = (uint32_t)LOG_BYTES;
@@ -428,8 +441,26 @@ static void put_region_tables(const struct vhdx_target *vhdx, uint8_t *section)
            VHDX_REGION_TABLE_BYTES);
 }
 
-/* The whole first MiB, its reserved parts too: after a graft it held the
- * source's bytes. */
+/* The records of the first MiB alone: behind each the file has a hole. */
+static int emit_records(const uint8_t *section, struct ds_emitter *emitter,
+                        struct ds_error *err)
+{
+    static const uint64_t offsets[] = {
+        VHDX_IDENTIFIER_OFFSET_BYTES,     VHDX_HEADER_1_OFFSET_BYTES,
+        VHDX_HEADER_2_OFFSET_BYTES,       VHDX_REGION_TABLE_1_OFFSET_BYTES,
+        VHDX_REGION_TABLE_2_OFFSET_BYTES,
+    };
+    int result = 0;
+
+    for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]) && result == 0;
+         i++)
+        result = ds_emit(emitter, 0, offsets[i], section + offsets[i],
+                         RECORD_PAGE_BYTES, err);
+    return result;
+}
+
+/* After a graft the whole first MiB, its reserved parts too: it holds the
+ * source's bytes then. */
 static int emit_header_section(const struct vhdx_target *vhdx,
                                struct ds_emitter *emitter, struct ds_error *err)
 {
@@ -440,7 +471,9 @@ static int emit_header_section(const struct vhdx_target *vhdx,
     put_identifier(section);
     put_headers(vhdx, section);
     put_region_tables(vhdx, section);
-    return ds_emit(emitter, 0, 0, section, VHDX_HEADER_SECTION_BYTES, err);
+    return vhdx->grafted
+               ? ds_emit(emitter, 0, 0, section, VHDX_HEADER_SECTION_BYTES, err)
+               : emit_records(section, emitter, err);
 }
 
 int vhdx_target_finish(struct ds_target *target, struct ds_emitter *emitter,

@@ -78,6 +78,7 @@ static struct ds_seal run_target(struct ds_target *target,
 {
     const struct ds_format_ops *ops = target->format;
     struct ds_footprint footprint = { .area_start_bytes = area_start,
+                                      .grafted = area_start > MIB,
                                       .relocated_bytes = relocated };
     struct ds_seal seal_out = { 0 };
     struct ds_error err = DS_ERROR_INIT;
