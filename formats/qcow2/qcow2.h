@@ -28,6 +28,9 @@ struct qcow2_image {
     struct luks_volume *luks; /* NULL: not encrypted */
     uint64_t luks_offset_bytes;
     uint64_t luks_bytes;
+    /* check has told what is broken in the refcount table and the snapshots:
+     * regions passes over it, so that it is not told again. */
+    bool broken_told;
 };
 
 /* qcow2_read.c */
@@ -70,12 +73,14 @@ int qcow2_regions(struct ds_image *image, ds_region_fn *region, void *user,
 int qcow2_check(struct ds_image *image, ds_finding_fn *finding, void *user,
                 struct ds_error *err);
 
-/* qcow2_target.c, qcow2_write.c, qcow2_encode.c */
+/* qcow2_options.c, qcow2_target.c, qcow2_write.c, qcow2_write_refcounts.c,
+ * qcow2_encode.c */
 extern const struct ds_target_option qcow2_target_options[];
 int qcow2_target_open(const struct ds_target_request *request,
                       struct ds_target **out, struct ds_error *err);
 int qcow2_target_count(struct ds_target *target, const struct ds_unit_run *run,
                        struct ds_error *err);
+const char *qcow2_target_note(const struct ds_target *target);
 int qcow2_target_seal(struct ds_target *target,
                       const struct ds_footprint *footprint, struct ds_seal *out,
                       struct ds_error *err);
@@ -90,6 +95,8 @@ int qcow2_target_used(struct ds_target *target, uint64_t offset_bytes,
                       struct ds_error *err);
 int qcow2_target_finish(struct ds_target *target, struct ds_emitter *emitter,
                         struct ds_error *err);
+void qcow2_target_suffix(const struct ds_target *target, uint32_t index,
+                         char suffix[DS_SUFFIX_BYTES]);
 void qcow2_target_close(struct ds_target *target);
 
 extern const struct ds_format_ops qcow2_format_ops;

@@ -29,7 +29,7 @@ void qcow2_header_decode(const uint8_t *bytes, size_t length,
         .refcount_table_clusters = ds_be32_get(wire.refcount_table_clusters),
         .snapshot_count = ds_be32_get(wire.nb_snapshots),
         .snapshots_offset_bytes = ds_be64_get(wire.snapshots_offset),
-        .refcount_order = 4,
+        .refcount_order = QCOW2_REFCOUNT_ORDER_V2,
         .header_length_bytes = QCOW2_HEADER_V2_BYTES,
     };
     if (out->version < 3)
@@ -117,20 +117,20 @@ int qcow2_header_check_form(const struct qcow2_header *header,
     return 0;
 }
 
-uint64_t qcow2_l1_entry_count(uint64_t size_bytes, uint32_t cluster_bits)
+uint64_t qcow2_l1_entry_count(uint64_t size_bytes, uint32_t cluster_bits,
+                              bool extended)
 {
-    /* One entry admits cluster_bytes / 8 clusters. */
-    return ds_div_up(size_bytes, UINT64_C(1) << (2 * cluster_bits - 3));
+    /* One entry admits cluster_bytes / 8 clusters, or / 16. */
+    return ds_div_up(size_bytes,
+                     UINT64_C(1) << (2 * cluster_bits - (extended ? 4 : 3)));
 }
 
 uint64_t qcow2_l1_entry_count_of(const struct qcow2_header *header,
                                  uint64_t size_bytes)
 {
-    bool extended =
-        (header->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2) != 0;
-
-    return ds_div_up(size_bytes, UINT64_C(1) << (2 * header->cluster_bits -
-                                                 (extended ? 4 : 3)));
+    return qcow2_l1_entry_count(
+        size_bytes, header->cluster_bits,
+        (header->incompatible_features & QCOW2_INCOMPATIBLE_EXTENDED_L2) != 0);
 }
 
 static int add_fixed(struct qcow2_shape *shape,
@@ -321,6 +321,44 @@ int qcow2_refcount_entry_check(const struct qcow2_shape *shape, uint64_t raw,
     if (result != 0 || *out == 0)
         return result;
     return qcow2_table_check(shape, &block, err);
+}
+
+uint64_t qcow2_refcount_get(const uint8_t *block, uint32_t order,
+                            uint64_t index)
+{
+    uint64_t value = 0;
+    unsigned bytes;
+
+    if (order < 3) {
+        unsigned width = 1u << order;
+        unsigned shift = (unsigned)(index * width % 8);
+
+        return (unsigned)block[index * width / 8] >> shift &
+               ((1u << width) - 1);
+    }
+    bytes = 1u << (order - 3);
+    for (unsigned i = 0; i < bytes; i++)
+        value = value << 8 | block[index * bytes + i];
+    return value;
+}
+
+void qcow2_refcount_put(uint8_t *block, uint32_t order, uint64_t index,
+                        uint64_t value)
+{
+    unsigned bytes;
+
+    if (order < 3) {
+        unsigned width = 1u << order;
+        unsigned shift = (unsigned)(index * width % 8);
+        unsigned mask = ((1u << width) - 1) << shift;
+        uint8_t *at = &block[index * width / 8];
+
+        *at = (uint8_t)((*at & ~mask) | ((unsigned)value << shift & mask));
+        return;
+    }
+    bytes = 1u << (order - 3);
+    for (unsigned i = bytes; i > 0; i--, value >>= 8)
+        block[index * bytes + i - 1] = (uint8_t)value;
 }
 
 void qcow2_snapshot_decode(const struct qcow2_snapshot_disk *wire,

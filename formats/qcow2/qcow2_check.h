@@ -67,10 +67,11 @@ int qcow2_pointer_check(const struct qcow2_shape *shape,
                         const struct qcow2_pointer *pointer,
                         struct ds_error *err);
 
-/** L1 entries that `size_bytes` of guest need; plain L2 entries. */
-uint64_t qcow2_l1_entry_count(uint64_t size_bytes, uint32_t cluster_bits);
-
-/** The same with extended L2 entries, which take twice the room. */
+/** L1 entries that `size_bytes` of guest need. Extended L2 entries take twice
+ * the room. */
+uint64_t qcow2_l1_entry_count(uint64_t size_bytes, uint32_t cluster_bits,
+                              bool extended);
+/** The same, for the header's own cluster size and features. */
 uint64_t qcow2_l1_entry_count_of(const struct qcow2_header *header,
                                  uint64_t size_bytes);
 
@@ -105,6 +106,21 @@ int qcow2_l2_entry_check(const struct qcow2_shape *shape,
 int qcow2_refcount_entry_check(const struct qcow2_shape *shape, uint64_t raw,
                                uint64_t at_bytes, uint64_t *out,
                                struct ds_error *err);
+
+/** An entry of a refcount block, 2^order bits wide (qcow2: Host cluster
+ * management): widths below a byte begin at its lowest bits, wider ones are
+ * big-endian. Pure; `value` must fit. */
+uint64_t qcow2_refcount_get(const uint8_t *block, uint32_t order,
+                            uint64_t index);
+void qcow2_refcount_put(uint8_t *block, uint32_t order, uint64_t index,
+                        uint64_t value);
+
+/** Entries of a refcount block. */
+static inline uint64_t qcow2_refcount_entries(uint32_t cluster_bits,
+                                              uint32_t order)
+{
+    return UINT64_C(1) << (cluster_bits + 3 - order);
+}
 
 /** Decode the fixed part of a snapshot table entry. Pure. */
 void qcow2_snapshot_decode(const struct qcow2_snapshot_disk *wire,

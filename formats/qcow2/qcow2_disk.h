@@ -117,6 +117,7 @@ struct qcow2_header {
 #define QCOW2_CLUSTER_BITS_MAX 21u          /* QEMU's: 2 MiB */
 #define QCOW2_CLUSTER_BITS_EXTENDED_MIN 14u /* subclusters of 512 bytes */
 #define QCOW2_REFCOUNT_ORDER_MAX 6u
+#define QCOW2_REFCOUNT_ORDER_V2 4u /* version 2 has no other */
 #define QCOW2_BACKING_NAME_BYTES_MAX 1023u
 
 /* QEMU's limits, which the document names. An L1 table of 32 MiB admits

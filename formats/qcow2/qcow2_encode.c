@@ -25,6 +25,13 @@
  * count. Each reference but the last is of a unit that ends in the cluster. */
 #define REFERENCE_COUNT_MAX 65000u
 
+static uint64_t reference_count_max(const struct qcow2_target *target)
+{
+    if (target->refcount_order >= QCOW2_REFCOUNT_ORDER_V2)
+        return REFERENCE_COUNT_MAX;
+    return (UINT64_C(1) << (1u << target->refcount_order)) - 1;
+}
+
 static void forget_partial(struct qcow2_target *target)
 {
     target->partial_bytes = target->partial_end = 0;
@@ -32,7 +39,7 @@ static void forget_partial(struct qcow2_target *target)
 
 static bool is_buffered(const struct qcow2_target *target, uint64_t cluster)
 {
-    const uint64_t block_entries = target->cluster_bytes / sizeof(ds_be16);
+    const uint64_t block_entries = qcow2_block_entries(target);
 
     return cluster >= target->blocks.first_table * block_entries;
 }
@@ -73,16 +80,14 @@ static int begin(struct qcow2_target *target, struct ds_emitter *emitter,
     return result;
 }
 
-static uint16_t partial_references(const struct qcow2_target *target)
+static uint64_t partial_references(const struct qcow2_target *target)
 {
-    const uint64_t block_entries = target->cluster_bytes / sizeof(ds_be16);
+    const uint64_t block_entries = qcow2_block_entries(target);
     uint64_t index = (target->partial_bytes >> target->cluster_bits) -
                      target->blocks.first_table * block_entries;
-    ds_be16 count;
 
-    memcpy(&count, target->blocks.buffer + index * sizeof(count),
-           sizeof(count));
-    return ds_be16_get(count);
+    return qcow2_refcount_get(target->blocks.buffer, target->refcount_order,
+                              index);
 }
 
 /* Where `stored_bytes` compressed ones go, and on. */
@@ -93,7 +98,7 @@ static uint64_t append(struct qcow2_target *target, uint64_t stored_bytes)
 
     if (room == 0 ||
         (room < stored_bytes && target->partial_end != target->next_bytes) ||
-        partial_references(target) >= REFERENCE_COUNT_MAX) {
+        partial_references(target) >= reference_count_max(target)) {
         at = target->next_bytes;
         room = 0;
     }
@@ -113,7 +118,8 @@ static int place_plain(struct qcow2_target *target, uint64_t index,
 {
     *at = target->next_bytes;
     target->next_bytes += target->cluster_bytes;
-    qcow2_l2_set(target, index, *at | QCOW2_COPIED);
+    qcow2_l2_set(target, index, *at | QCOW2_COPIED,
+                 QCOW2_SUBCLUSTERS_ALLOCATED);
     return count_clusters(target, *at, *at + target->cluster_bytes, emitter,
                           err);
 }
@@ -128,7 +134,8 @@ static int place_compressed(struct qcow2_target *target, uint64_t index,
     *at = append(target, stored_bytes);
     sectors =
         (*at + stored_bytes - 1) / DS_SECTOR_BYTES - *at / DS_SECTOR_BYTES;
-    qcow2_l2_set(target, index, QCOW2_L2_COMPRESSED | sectors << border | *at);
+    qcow2_l2_set(target, index, QCOW2_L2_COMPRESSED | sectors << border | *at,
+                 0);
     return count_clusters(target, *at, *at + stored_bytes, emitter, err);
 }
 
@@ -137,7 +144,7 @@ int qcow2_target_encoded(struct ds_target *base, uint64_t unit,
                          struct ds_emitter *emitter, struct ds_error *err)
 {
     struct qcow2_target *target = (struct qcow2_target *)base;
-    const uint64_t entries = qcow2_entries_per_cluster(target);
+    const uint64_t entries = qcow2_l2_entries(target);
     uint64_t at = 0;
     int result;
 

@@ -56,26 +56,6 @@ void qcow2_count_range(struct qcow2_counting *counting, uint64_t offset_bytes,
 
 /* -- the image's counts ---------------------------------------------------- */
 
-/* Widths below a byte begin at its lowest bits; wider ones are big-endian. */
-static uint64_t stored_count(const uint8_t *block, uint32_t order,
-                             uint64_t index)
-{
-    uint64_t value = 0;
-    unsigned bytes;
-
-    if (order < 3) {
-        unsigned width = 1u << order;
-        unsigned shift = (unsigned)(index * width % 8);
-
-        return (unsigned)block[index * width / 8] >> shift &
-               ((1u << width) - 1);
-    }
-    bytes = 1u << (order - 3);
-    for (unsigned i = 0; i < bytes; i++)
-        value = value << 8 | block[index * bytes + i];
-    return value;
-}
-
 static int compare(struct qcow2_counting *counting, uint64_t cluster,
                    uint64_t stored, struct ds_error *err)
 {
@@ -106,7 +86,7 @@ static int compare_block(struct qcow2_counting *counting, uint8_t *block,
 {
     const struct qcow2_header *header = &counting->image->header;
     const uint64_t entries =
-        UINT64_C(1) << (header->cluster_bits + 3 - header->refcount_order);
+        qcow2_refcount_entries(header->cluster_bits, header->refcount_order);
     int result = 0;
 
     if (offset != 0)
@@ -114,12 +94,12 @@ static int compare_block(struct qcow2_counting *counting, uint8_t *block,
             ds_file_read(counting->image->base.files[0], offset, block,
                          (size_t)counting->image->shape.cluster_bytes, err);
     for (uint64_t i = begin; result == 0 && i < end; i++)
-        result =
-            compare(counting, i,
-                    offset == 0 ? 0
-                                : stored_count(block, header->refcount_order,
-                                               i % entries),
-                    err);
+        result = compare(counting, i,
+                         offset == 0
+                             ? 0
+                             : qcow2_refcount_get(block, header->refcount_order,
+                                                  i % entries),
+                         err);
     return result;
 }
 
@@ -152,7 +132,7 @@ static int compare_window(struct qcow2_counting *counting, struct ds_error *err)
 {
     const struct qcow2_header *header = &counting->image->header;
     const uint64_t entries =
-        UINT64_C(1) << (header->cluster_bits + 3 - header->refcount_order);
+        qcow2_refcount_entries(header->cluster_bits, header->refcount_order);
     ds_autofree uint8_t *block =
         malloc((size_t)counting->image->shape.cluster_bytes);
     uint64_t cluster = counting->window_begin;
@@ -247,6 +227,7 @@ int qcow2_check(struct ds_image *base, ds_finding_fn *finding, void *user,
     counting.counts = malloc((size_t)step * sizeof(*counting.counts));
     if (counting.counts == NULL)
         return ds_fail_memory(err);
+    image->broken_told = true;
     while (result == 0 && !counting.broken &&
            counting.window_end < counting.file_clusters) {
         counting.window_begin = counting.window_end;

@@ -15,6 +15,7 @@
 
 #include <inttypes.h>
 
+#include "cleanup.h"
 #include "fail.h"
 
 /* A pointer that open or extent_at would refuse, of a state that they do not
@@ -207,11 +208,12 @@ static int walk_snapshots(struct qcow2_counting *counting, struct ds_error *err)
 {
     struct qcow2_image *image = counting->image;
     const uint64_t begin = image->header.snapshots_offset_bytes;
-    struct qcow2_snapshot_walk walk;
+    ds_auto(qcow2_snapshot_walk_end) struct qcow2_snapshot_walk walk;
+    struct ds_error broken = DS_ERROR_INIT;
     int result;
 
     qcow2_snapshot_walk_begin(&walk, image);
-    while ((result = qcow2_snapshot_next(&walk, err)) == 1) {
+    while ((result = qcow2_snapshot_next(&walk, &broken)) == 1) {
         const struct state state = {
             .l1_offset_bytes = walk.snapshot.l1_offset_bytes,
             .l1_entry_count = walk.snapshot.l1_entry_count,
@@ -221,12 +223,12 @@ static int walk_snapshots(struct qcow2_counting *counting, struct ds_error *err)
 
         result = walk_state(counting, &state, err);
         if (result != 0)
-            break;
+            return result;
     }
-    if (result == 0)
-        qcow2_count_range(counting, begin, walk.next_bytes - begin);
-    qcow2_snapshot_walk_end(&walk);
-    return result;
+    if (result != 0)
+        return take_broken(counting, false, result, &broken, err);
+    qcow2_count_range(counting, begin, walk.next_bytes - begin);
+    return 0;
 }
 
 /* -- the refcounts' own, bitmaps, LUKS ------------------------------------- */
@@ -250,9 +252,13 @@ static int walk_refcount_table(struct qcow2_counting *counting,
         result = ds_window_view(&counting->l1, image->base.files[0], at, 8,
                                 (size_t)(end - at), &bytes, &available, err);
         for (size_t i = 0; result == 0 && i < available; i += 8) {
+            struct ds_error broken = DS_ERROR_INIT;
+
             result = qcow2_refcount_entry_check(
-                &image->shape, be64_at(bytes + i), at + i, &offset, err);
-            if (result == 0 && offset != 0)
+                &image->shape, be64_at(bytes + i), at + i, &offset, &broken);
+            if (result != 0)
+                result = take_broken(counting, false, result, &broken, err);
+            else if (offset != 0)
                 qcow2_count_range(counting, offset, image->shape.cluster_bytes);
         }
         if (result == 0)

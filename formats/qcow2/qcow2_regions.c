@@ -48,6 +48,11 @@ static int name_l2_tables(const struct namer *namer, struct ds_error *err)
     return 0;
 }
 
+static bool is_told(const struct namer *namer, int result)
+{
+    return result == -DS_ERR_CORRUPT && namer->image->broken_told;
+}
+
 /* One entry of the refcount table; most point nowhere. */
 static int name_refcount_block(const struct namer *namer, uint64_t raw,
                                uint64_t at_bytes, struct ds_error *err)
@@ -59,6 +64,8 @@ static int name_refcount_block(const struct namer *namer, uint64_t raw,
     if (raw == 0)
         return 0;
     result = qcow2_refcount_entry_check(shape, raw, at_bytes, &offset, err);
+    if (is_told(namer, result))
+        return 0;
     if (result != 0)
         return result;
     return name(namer, "refcount block", offset, shape->cluster_bytes, err);
@@ -109,6 +116,8 @@ static int name_snapshots(const struct namer *namer, struct ds_error *err)
         if (result < 0)
             return result;
     }
+    if (is_told(namer, result))
+        return 0;
     if (result != 0 || walk.next_bytes == begin)
         return result;
     return name(namer, "snapshot table", begin, walk.next_bytes - begin, err);

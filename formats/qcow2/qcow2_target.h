@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A qcow2 file being laid out: qcow2_target.c makes it and decides where
- * tables lie, qcow2_write.c fills and emits them. */
+/* A qcow2 file being laid out: qcow2_options.c says what is wanted,
+ * qcow2_target.c makes it and decides where tables lie, qcow2_write.c and
+ * qcow2_write_refcounts.c fill and emit them. */
 #ifndef DS_QCOW2_TARGET_H
 #define DS_QCOW2_TARGET_H
 
 #include "qcow2.h"
 
 #define QCOW2_NO_SLOT UINT64_MAX
+/* With the longest header it fits into the smallest cluster that we write. */
+#define QCOW2_DATA_NAME_BYTES_MAX 1023u
 
 /* A stretch of same-sized tables that is filled and written front to back. */
 struct table_stream {
     uint8_t *buffer;
     uint64_t buffer_tables; /* how many fit */
     uint64_t first_table;   /* the buffer's, in the stream */
+    bool dirty;             /* the buffer may hold other than zeros */
 };
 
 struct qcow2_target {
@@ -21,6 +25,9 @@ struct qcow2_target {
     uint32_t cluster_bits;
     uint64_t size_bytes;
     uint64_t cluster_bytes;
+    bool extended; /* L2 entries have two words */
+    bool external; /* data lies in file 1, at the guest's offsets */
+    uint32_t refcount_order;
 
     /* from the first pass */
     uint64_t l1_entry_count;
@@ -36,6 +43,7 @@ struct qcow2_target {
     uint64_t refcount_blocks_offset_bytes;
     uint64_t l2_offset_bytes;
     uint64_t file_clusters;
+    char data_file_name[QCOW2_DATA_NAME_BYTES_MAX + 1]; /* external only */
 
     /* the second pass */
     ds_be64 *l1;
@@ -58,28 +66,57 @@ struct qcow2_target {
     uint64_t encoded_bytes; /* the file's size after finish */
 };
 
-/** Entries of 64 bits in a cluster: of an L2 table, of the refcount table. */
-static inline uint64_t
-qcow2_entries_per_cluster(const struct qcow2_target *target)
+/** Entries of an L2 table. */
+static inline uint64_t qcow2_l2_entries(const struct qcow2_target *target)
+{
+    return target->cluster_bytes / (target->extended ? 16 : 8);
+}
+
+/** Entries of a cluster of the refcount table. */
+static inline uint64_t qcow2_table_entries(const struct qcow2_target *target)
 {
     return target->cluster_bytes / sizeof(ds_be64);
 }
 
+/** Entries of a refcount block. */
+static inline uint64_t qcow2_block_entries(const struct qcow2_target *target)
+{
+    return qcow2_refcount_entries(target->cluster_bits, target->refcount_order);
+}
+
+/* qcow2_options.c */
+int qcow2_options_parse(const struct ds_target_request *request,
+                        struct qcow2_target *target, struct ds_error *err);
+
 /* qcow2_write.c */
 int qcow2_map_changed(const char *record, struct ds_error *err);
+/** Write the stream's buffer out, at most up to `table_end`, and go on behind
+ * it with zeros. */
+int qcow2_stream_flush(struct qcow2_target *target, struct table_stream *stream,
+                       uint64_t stream_offset, uint64_t table_end,
+                       struct ds_emitter *emitter, struct ds_error *err);
+void qcow2_stream_rewind(struct qcow2_target *target,
+                         struct table_stream *stream);
 /** Forget all L2 entries of a pass. */
 void qcow2_target_rewind(struct qcow2_target *target);
-/** Forget all reference counts of a pass. */
-void qcow2_target_rewind_used(struct qcow2_target *target);
-/** Set an entry of the table begun last. */
-void qcow2_l2_set(struct qcow2_target *target, uint64_t index, uint64_t entry);
+/** Set an entry of the table begun last. The second word only where entries
+ * are extended. */
+void qcow2_l2_set(struct qcow2_target *target, uint64_t index, uint64_t entry,
+                  uint64_t subclusters);
 /** Make the entries of `slot` of L1 the next to be filled, in a new table if
  * it is not the last one's. */
 int qcow2_l2_begin(struct qcow2_target *target, uint64_t slot,
                    struct ds_emitter *emitter, struct ds_error *err);
+
+/* qcow2_write_refcounts.c */
+/** Forget all reference counts of a pass. */
+void qcow2_target_rewind_used(struct qcow2_target *target);
 /** Count one more reference to a cluster whose count is not flushed yet. */
 int qcow2_refcount_add(struct qcow2_target *target, uint64_t cluster,
                        struct ds_emitter *emitter, struct ds_error *err);
+/** What is left of the blocks, and the table that points at them. */
+int qcow2_refcounts_finish(struct qcow2_target *target,
+                           struct ds_emitter *emitter, struct ds_error *err);
 
 /* qcow2_encode.c */
 int qcow2_encode_finish(struct qcow2_target *target, struct ds_emitter *emitter,

@@ -114,7 +114,11 @@ status "luks, no passphrase" 2 "$DISKSHIFT" map l.qcow2
 
 # what we write
 for form in compress=zlib compress=zstd compress=zlib,compat=0.10 \
-    compress=zlib,cluster_size=4k compress=zstd,cluster_size=2M; do
+    compress=zlib,cluster_size=4k compress=zstd,cluster_size=2M \
+    compress=zlib,extended_l2=yes,cluster_size=16k \
+    compress=zstd,extended_l2=yes compress=zlib,refcount_bits=1 \
+    compress=zlib,refcount_bits=2,cluster_size=4k \
+    compress=zstd,refcount_bits=64; do
     options=()
     for option in ${form//,/ }; do options+=(-o "$option"); done
     rm -f w.qcow2
@@ -144,4 +148,24 @@ qemu-img check leak.qcow2 >/dev/null 2>&1
 grep -q 'refcount of cluster 20, have 3 expect 1' out &&
     case_ok "leak is named" || case_fail "leak is named" "$(cat out)"
 status "fault is corrupt" 4 "$DISKSHIFT" check fault.qcow2
+
+# a broken entry of the refcount table, and a snapshot's broken pointer, are
+# told once each
+python3 - b16.qcow2 s.qcow2 <<'P'
+import sys
+b = bytearray(open(sys.argv[1], 'rb').read())
+be = lambda o: int.from_bytes(b[o:o + 8], 'big')
+table = be(48)
+b[table + 16:table + 24] = (5 << 16 | 512).to_bytes(8, 'big')
+open('entry.qcow2', 'wb').write(b)
+b = bytearray(open(sys.argv[2], 'rb').read())
+records = be(64)
+b[records:records + 8] = (be(records) + 512).to_bytes(8, 'big')
+open('record.qcow2', 'wb').write(b)
+P
+for image in entry record; do
+    status "$image: corrupt" 4 "$DISKSHIFT" check --json $image.qcow2
+    check "$image: told once" test \
+        "$(jq .check.corruption_count out)" = 1
+done
 finish

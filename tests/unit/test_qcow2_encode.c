@@ -117,10 +117,11 @@ static void assert_units(struct memory_file *file, enum ds_codec codec)
     qcow2_format_ops.close(image);
 }
 
-static void assert_round_trip(const char *compress, enum ds_codec codec)
+static void assert_round_trip(const char *compress, enum ds_codec codec,
+                              const char *width)
 {
-    const char *const options[] = { "cluster_size=4k", compress };
-    struct ds_target *target = open_encoding(options, 2);
+    const char *const options[] = { "cluster_size=4k", compress, width };
+    struct ds_target *target = open_encoding(options, 3);
     struct ds_seal seal = seal_encoding(target);
     struct memory_file file;
     struct memory_emitter dry = { .base = { memory_write } };
@@ -146,8 +147,21 @@ static void assert_round_trip(const char *compress, enum ds_codec codec)
 static void test_qcow2_encode__round_trip(void **state)
 {
     (void)state;
-    assert_round_trip("compress=zlib", DS_CODEC_DEFLATE);
-    assert_round_trip("compress=zstd", DS_CODEC_ZSTD);
+    assert_round_trip("compress=zlib", DS_CODEC_DEFLATE, "refcount_bits=16");
+    assert_round_trip("compress=zstd", DS_CODEC_ZSTD, "refcount_bits=16");
+}
+
+/* No cluster is referred to more often than its count can say. */
+static void test_qcow2_encode__narrow_counts(void **state)
+{
+    static const char *const widths[] = {
+        "refcount_bits=1", "refcount_bits=2",  "refcount_bits=4",
+        "refcount_bits=8", "refcount_bits=32", "refcount_bits=64"
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++)
+        assert_round_trip("compress=zlib", DS_CODEC_DEFLATE, widths[i]);
 }
 
 /* A pass that breaks off leaves nothing behind in the next. */
@@ -303,6 +317,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_qcow2_encode__round_trip),
+        cmocka_unit_test(test_qcow2_encode__narrow_counts),
         cmocka_unit_test(test_qcow2_encode__every_failing_write),
         cmocka_unit_test(test_qcow2_encode__nothing_but_zeros),
         cmocka_unit_test(test_qcow2_encode__luks_headers),

@@ -122,6 +122,55 @@ static void test_qcow2_refcount__check_trusts_no_broken_table(void **state)
     memory_free(&file);
 }
 
+static int pass_region(void *user, const struct ds_region *region,
+                       struct ds_error *err)
+{
+    (void)region;
+    (void)err;
+    ++*(unsigned *)user;
+    return 0;
+}
+
+/* What check has told, regions does not tell again; by itself it does. */
+static void assert_told_once(struct memory_file *file, unsigned corruptions,
+                             unsigned region_count)
+{
+    struct findings findings = { 0 };
+    struct ds_image *image = NULL;
+    struct ds_error err = DS_ERROR_INIT;
+    unsigned count = 0;
+
+    assert_int_equal(open_image(file, &image, &err), 0);
+    assert_int_equal(qcow2_format_ops.regions(image, pass_region, &count, &err),
+                     -DS_ERR_CORRUPT);
+    assert_int_equal(
+        qcow2_format_ops.check(image, note_finding, &findings, &err), 0);
+    assert_int_equal(findings.corruptions, corruptions);
+    assert_int_equal(findings.leaks, 0);
+    count = 0;
+    assert_int_equal(qcow2_format_ops.regions(image, pass_region, &count, &err),
+                     0);
+    assert_int_equal(count, region_count);
+    qcow2_format_ops.close(image);
+}
+
+static void test_qcow2_refcount__broken_is_told_once(void **state)
+{
+    struct memory_file file = image_with_snapshot();
+
+    (void)state;
+    /* header, l1, l2, refcount table and block, both of the snapshot */
+    poke(&file, 2 * C + 8, 8, 6 * C + 512);
+    assert_told_once(&file, 1, 7);
+    poke(&file, 2 * C + 16, 8, 1000 * C); /* each is told */
+    assert_told_once(&file, 2, 7);
+    poke(&file, 2 * C + 8, 8, 0);
+    poke(&file, 2 * C + 16, 8, 0);
+    poke(&file, SNAPSHOTS, 8, 7 * C + 512);
+    assert_told_once(&file, 1, 5);
+    memory_free(&file);
+}
+
 static int open_snapshot(struct memory_file *file, const char *wanted,
                          struct ds_image **image, struct ds_error *err)
 {
@@ -171,6 +220,7 @@ int main(void)
         cmocka_unit_test(test_qcow2_refcount__check_counts_shared_sectors),
         cmocka_unit_test(test_qcow2_refcount__check_reads_every_width),
         cmocka_unit_test(test_qcow2_refcount__check_trusts_no_broken_table),
+        cmocka_unit_test(test_qcow2_refcount__broken_is_told_once),
         cmocka_unit_test(test_qcow2_refcount__every_byte_with_odd_values),
     };
 
