@@ -2,11 +2,65 @@
 /* Whether any two pointers of an image lead to the same bytes, or one into
  * the format's own records. Asked in file order, window by window. */
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "arith.h"
 #include "claims.h"
 #include "fail.h"
 #include "overlap.h"
+
+/* The records of an image of many files, named once and not anew for each of
+ * the files: that would be a walk over all their directories, squared. Where
+ * they are more than fit, it is done anew all the same. */
+#define REGION_FILE_COUNT 16u
+#define REGION_COUNT_MAX ((size_t)32 * 1024)
+
+struct region_list {
+    struct ds_image *image;
+    struct ds_region *regions; /* NULL: ask the format */
+    size_t count;
+};
+
+static int list_region(void *user, const struct ds_region *region,
+                       struct ds_error *err)
+{
+    struct region_list *list = user;
+
+    (void)err;
+    if (list->count < REGION_COUNT_MAX)
+        list->regions[list->count] = *region;
+    list->count++;
+    return 0;
+}
+
+static int list_regions(struct region_list *list, struct ds_error *err)
+{
+    int result;
+
+    if (list->image->file_count < REGION_FILE_COUNT)
+        return 0;
+    list->regions = calloc(REGION_COUNT_MAX, sizeof(*list->regions));
+    if (list->regions == NULL)
+        return ds_fail_memory(err);
+    result = list->image->format->regions(list->image, list_region, list, err);
+    if (result != 0 || list->count > REGION_COUNT_MAX) {
+        free(list->regions);
+        list->regions = NULL;
+    }
+    return result;
+}
+
+static int each_region(const struct region_list *list, ds_region_fn *fn,
+                       void *user, struct ds_error *err)
+{
+    int result = 0;
+
+    if (list->regions == NULL)
+        return list->image->format->regions(list->image, fn, user, err);
+    for (size_t i = 0; i < list->count && result == 0; i++)
+        result = fn(user, &list->regions[i], err);
+    return result;
+}
 
 struct region_search {
     uint32_t file_index;
@@ -125,6 +179,7 @@ struct window {
     const struct ds_layer *layer;
     uint32_t file_index;
     const struct share *share;
+    const struct region_list *regions;
     struct claims claims;
 };
 
@@ -143,7 +198,6 @@ static int claim_data(void *user, const struct ds_extent *extent,
 static int check_file(struct window *window, uint32_t layer,
                       struct ds_error *err)
 {
-    struct ds_image *image = window->layer->image;
     struct region_search search = {
         .file_index = window->file_index - window->layer->file_base,
         .claims = &window->claims,
@@ -151,7 +205,7 @@ static int check_file(struct window *window, uint32_t layer,
     int result;
 
     do {
-        result = image->format->regions(image, claim_region, &search, err);
+        result = each_region(window->regions, claim_region, &search, err);
         if (result == 0)
             result = walk_data(
                 window->disk, layer, window->share->guest_begin_bytes,
@@ -165,13 +219,18 @@ int overlap_check_layer(struct ds_disk *disk, uint32_t index,
 {
     const struct ds_layer *layer = &disk->layers[index];
     struct granules granules = { .disk = disk };
-    struct window window = { .disk = disk, .layer = layer };
+    struct region_list regions = { .image = layer->image };
+    struct window window = { .disk = disk,
+                             .layer = layer,
+                             .regions = &regions };
     int result;
 
     if (layer->image->format->regions == NULL)
         return 0;
     result =
         walk_data(disk, index, 0, UINT64_MAX, note_granule, &granules, err);
+    if (result == 0)
+        result = list_regions(&regions, err);
     for (uint32_t i = 0; i < layer->image->file_count && result == 0; i++) {
         uint64_t bits = granules.shares[layer->file_base + i].bits;
 
@@ -186,6 +245,7 @@ int overlap_check_layer(struct ds_disk *disk, uint32_t index,
             result = check_file(&window, index, err);
         claims_free(&window.claims);
     }
+    free(regions.regions);
     return result;
 }
 

@@ -26,5 +26,6 @@ const struct ds_format_ops vmdk_format_ops = {
     .target_encoded = vmdk_target_encoded,
     .target_encoded_size = vmdk_target_encoded_size,
     .target_finish = vmdk_target_finish,
+    .target_note = vmdk_target_note,
     .target_close = vmdk_target_close,
 };

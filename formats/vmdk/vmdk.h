@@ -198,18 +198,27 @@ int vmdk_extent_at(struct ds_image *image, struct ds_cursor *cursor,
 int vmdk_regions(struct ds_image *image, ds_region_fn *region, void *user,
                  struct ds_error *err);
 
-/* -- vmdk_write.c, vmdk_options.c, vmdk_text.c
- * -------------------------------------------- */
+/* -- vmdk_write.c, vmdk_options.c, vmdk_text.c ----------------------------- */
 
 enum vmdk_subformat {
     VMDK_MONOLITHIC_SPARSE,
     VMDK_MONOLITHIC_FLAT,
     VMDK_VMFS,
-    VMDK_STREAM_OPTIMIZED
+    VMDK_STREAM_OPTIMIZED,
+    VMDK_SPLIT_SPARSE, /* twoGbMaxExtentSparse */
+    VMDK_SPLIT_FLAT,   /* twoGbMaxExtentFlat */
+    VMDK_OVERLAY       /* ours: FLAT lines into a file of any format */
 };
 
 /* 20 sectors, as the products reserve for an embedded descriptor. */
 #define VMDK_TEXT_BYTES_MAX ((size_t)20 * 512)
+
+/** An extent line of a descriptor of ours. */
+struct vmdk_text_line {
+    uint64_t size_bytes;
+    const char *name;
+    uint64_t offset_bytes; /* where the line's kind has one */
+};
 
 /** What a descriptor of ours says. */
 struct vmdk_text {
@@ -218,12 +227,14 @@ struct vmdk_text {
     uint32_t hardware_version;
     uint32_t cid;
     uint64_t size_bytes;
-    const char *extent_name; /* a base name */
+    const struct vmdk_text_line *lines; /* at least one */
+    size_t line_count;
+    const char *remark; /* a comment, or NULL */
 };
 
-/** The descriptor's text and its length. Errors: ARG when the name cannot
- * stand in one. */
-int vmdk_text_build(const struct vmdk_text *text, char out[VMDK_TEXT_BYTES_MAX],
+/** The descriptor's text and its length, which is less than room_bytes.
+ * Errors: ARG when a name cannot stand in one, LIMIT when it is too long. */
+int vmdk_text_build(const struct vmdk_text *text, char *out, size_t room_bytes,
                     size_t *length_bytes, struct ds_error *err);
 
 /** Fill the subformat, adapter and hardware version of `text`, and the grain
@@ -231,6 +242,52 @@ int vmdk_text_build(const struct vmdk_text *text, char out[VMDK_TEXT_BYTES_MAX],
 int vmdk_options_parse(const struct ds_target_request *request,
                        struct vmdk_text *text, uint64_t *grain_bytes,
                        struct ds_error *err);
+
+/* -- vmdk_grains.c: writing sparse extents --------------------------------- */
+
+/* An extent of a split disk, as the hosted products make them: 2047 MiB. */
+#define VMDK_SPLIT_BYTES (UINT64_C(4192256) * 512)
+
+struct vmdk_grains;
+
+/** Tables for a disk of one file, or (split_count) for each of its extents.
+ * On failure *out is NULL or to be freed. */
+int vmdk_grains_create(uint64_t size_bytes, uint64_t grain_bytes,
+                       uint32_t split_count, struct vmdk_grains **out,
+                       struct ds_error *err);
+void vmdk_grains_free(struct vmdk_grains *grains);
+struct ds_target_layout vmdk_grains_layout(const struct vmdk_grains *grains);
+/** As the target's functions of like names. */
+int vmdk_grains_count(struct vmdk_grains *grains, const struct ds_unit_run *run,
+                      struct ds_error *err);
+int vmdk_grains_seal(struct vmdk_grains *grains,
+                     const struct ds_footprint *footprint, struct ds_seal *out,
+                     struct ds_error *err);
+int vmdk_grains_place(struct vmdk_grains *grains, const struct ds_unit_run *run,
+                      struct ds_emitter *emitter, struct ds_error *err);
+/** `descriptor`: VMDK_TEXT_BYTES_MAX bytes; not looked at for split disks. */
+int vmdk_grains_finish(struct vmdk_grains *grains, const char *descriptor,
+                       struct ds_emitter *emitter, struct ds_error *err);
+
+/* -- vmdk_overlay.c: extent lines into a file as it lies ------------------- */
+
+struct vmdk_overlay;
+
+int vmdk_overlay_create(uint64_t size_bytes, struct vmdk_overlay **out,
+                        struct ds_error *err);
+void vmdk_overlay_free(struct vmdk_overlay *overlay);
+struct ds_target_layout vmdk_overlay_layout(void);
+int vmdk_overlay_count(struct vmdk_overlay *overlay,
+                       const struct ds_unit_run *run, struct ds_error *err);
+/** Make the lines, with the rest of the disk as zeros, and the sizes of the
+ * files behind the descriptor. *file_count becomes how many are needed. The
+ * lines live until the next call. */
+int vmdk_overlay_seal(struct vmdk_overlay *overlay,
+                      const struct ds_footprint *footprint,
+                      struct vmdk_text *text, uint32_t *file_count,
+                      struct ds_seal *out, struct ds_error *err);
+/** What is to be said of the lines, or NULL. */
+const char *vmdk_overlay_note(const struct vmdk_overlay *overlay);
 
 /* -- vmdk_stream_write.c --------------------------------------------------- */
 
@@ -269,6 +326,7 @@ int vmdk_target_place(struct ds_target *target, const struct ds_unit_run *run,
                       struct ds_emitter *emitter, struct ds_error *err);
 int vmdk_target_finish(struct ds_target *target, struct ds_emitter *emitter,
                        struct ds_error *err);
+const char *vmdk_target_note(const struct ds_target *target);
 void vmdk_target_close(struct ds_target *target);
 
 #endif

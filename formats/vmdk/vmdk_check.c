@@ -207,11 +207,11 @@ static int check_places(const struct vmdk_header *header,
                           header->overhead_bytes, file_bytes);
     if (header->descriptor_offset_bytes == 0)
         return 0;
-    if (header->descriptor_bytes > VMDK_DESCRIPTOR_BYTES_MAX)
+    if (header->descriptor_bytes > VMDK_EMBEDDED_BYTES_MAX)
         return ds_fail_at(err, file, FIELD(descriptorSize), DS_ERR_LIMIT,
                           "vmdk: header: descriptor size, have %" PRIu64
                           " bytes expect at most %" PRIu64,
-                          header->descriptor_bytes, VMDK_DESCRIPTOR_BYTES_MAX);
+                          header->descriptor_bytes, VMDK_EMBEDDED_BYTES_MAX);
     if (!ds_range_fits(header->descriptor_offset_bytes,
                        header->descriptor_bytes, file_bytes))
         return ds_fail_at(err, file, FIELD(descriptorOffset), DS_ERR_CORRUPT,

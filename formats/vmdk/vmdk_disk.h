@@ -121,8 +121,11 @@ _Static_assert(sizeof(vmdk_entry_disk) == 4, "spec");
 /* 32-bit sector numbers end here. */
 #define VMDK_POINTER_END_BYTES (UINT64_C(1) << 41)
 
-/* A descriptor is some hundred bytes; a disk of 6000 extents fits. */
-#define VMDK_DESCRIPTOR_BYTES_MAX (UINT64_C(64) * 1024)
+/* A descriptor is some hundred bytes; 2 TiB in extents of 2047 MiB with the
+ * longest names are 300 KiB. */
+#define VMDK_DESCRIPTOR_BYTES_MAX (UINT64_C(512) * 1024)
+/* One that is embedded has one extent. */
+#define VMDK_EMBEDDED_BYTES_MAX (UINT64_C(64) * 1024)
 
 /* What a count of sectors beyond 64 bits of bytes becomes: fits nowhere. */
 #define VMDK_BYTES_HUGE UINT64_MAX

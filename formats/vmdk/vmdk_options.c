@@ -17,13 +17,15 @@
 #define HARDWARE_VERSION_MAX 99u
 
 const struct ds_target_option vmdk_target_options[] = {
-    { "subformat", "monolithicSparse, monolithicFlat, vmfs, streamOptimized",
+    { "subformat",
+      "monolithicSparse, monolithicFlat, vmfs, streamOptimized, "
+      "twoGbMaxExtentSparse, twoGbMaxExtentFlat, overlay",
       "monolithicSparse", "how the data lies" },
     { "adapter_type", "ide, buslogic, lsilogic, legacyESX",
       "ide; lsilogic for vmfs and streams", "the controller the disk is for" },
     { "hardware_version", "3 to 99", "4; 8 for vmfs and streams",
       "virtual hardware version in the descriptor" },
-    { "grain_size", "8k to 2M, a power of two", "64k",
+    { "grain_size", "8k to 2M, a power of two; split disks to 1M", "64k",
       "unit of allocation of a sparse disk" },
     { NULL, NULL, NULL, NULL },
 };
@@ -60,6 +62,9 @@ static int parse_words(const struct ds_target_request *request,
         [VMDK_MONOLITHIC_FLAT] = "monolithicFlat",
         [VMDK_VMFS] = "vmfs",
         [VMDK_STREAM_OPTIMIZED] = "streamOptimized",
+        [VMDK_SPLIT_SPARSE] = "twoGbMaxExtentSparse",
+        [VMDK_SPLIT_FLAT] = "twoGbMaxExtentFlat",
+        [VMDK_OVERLAY] = "overlay",
     };
     static const char *const adapters[] = { "ide", "buslogic", "lsilogic",
                                             "legacyESX" };
@@ -69,7 +74,8 @@ static int parse_words(const struct ds_target_request *request,
     int result = pick_word(
         "subformat",
         ds_option_get(request->options, request->option_count, "subformat"),
-        subformats, 4, vmdk_target_options[0].values, &index, err);
+        subformats, sizeof(subformats) / sizeof(subformats[0]),
+        vmdk_target_options[0].values, &index, err);
 
     if (result != 0)
         return result;
@@ -117,16 +123,18 @@ static int parse_grain(const struct ds_target_request *request,
     *grain_bytes = GRAIN_BYTES_STANDARD;
     if (value == NULL)
         return 0;
-    if (subformat != VMDK_MONOLITHIC_SPARSE)
+    if (subformat != VMDK_MONOLITHIC_SPARSE && subformat != VMDK_SPLIT_SPARSE)
         return ds_fail(err, DS_ERR_ARG,
                        "vmdk: option grain_size: have '%s' expect none but "
-                       "for monolithicSparse",
+                       "for monolithicSparse and twoGbMaxExtentSparse",
                        value);
     result = ds_option_size("vmdk", "grain_size", value, grain_bytes, err);
     if (result != 0)
         return result;
     if (!ds_is_power_of_two(*grain_bytes) || *grain_bytes < GRAIN_BYTES_LEAST ||
-        *grain_bytes > GRAIN_BYTES_MOST)
+        *grain_bytes > GRAIN_BYTES_MOST ||
+        (subformat == VMDK_SPLIT_SPARSE &&
+         VMDK_SPLIT_BYTES % *grain_bytes != 0))
         return ds_fail(err, DS_ERR_ARG,
                        "vmdk: option grain_size: have '%s' expect %s", value,
                        vmdk_target_options[3].values);

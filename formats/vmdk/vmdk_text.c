@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The descriptor as we write it. */
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,57 +43,124 @@ static bool is_name_writable(const char *name)
     return true;
 }
 
-int vmdk_text_build(const struct vmdk_text *text, char out[VMDK_TEXT_BYTES_MAX],
-                    size_t *length_bytes, struct ds_error *err)
+/* -- the text -------------------------------------------------------------- */
+
+struct output {
+    char *text;
+    size_t room_bytes;
+    size_t used_bytes; /* at most room_bytes: then it is full */
+};
+
+static void print(struct output *output, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void print(struct output *output, const char *format, ...)
 {
-    static const struct {
-        const char *create_type;
-        const char *access; /* a stream is written once */
-        const char *extent_type;
-        const char *offset; /* ESX writes none */
-    } forms[] = {
-        [VMDK_MONOLITHIC_SPARSE] = { "monolithicSparse", "RW", "SPARSE", "" },
-        [VMDK_MONOLITHIC_FLAT] = { "monolithicFlat", "RW", "FLAT", " 0" },
-        [VMDK_VMFS] = { "vmfs", "RW", "VMFS", "" },
-        [VMDK_STREAM_OPTIMIZED] = { "streamOptimized", "RDONLY", "SPARSE", "" },
-    };
-    struct geometry geometry = geometry_of(text);
+    size_t room = output->room_bytes - output->used_bytes;
+    va_list args;
     int length;
 
-    if (!is_name_writable(text->extent_name))
-        return ds_fail(err, DS_ERR_ARG,
-                       "vmdk: descriptor: extent name, have one with a quote "
-                       "or a control character expect none");
-    length = snprintf(
-        out, VMDK_TEXT_BYTES_MAX,
-        "# Disk DescriptorFile\n"
-        "version=1\n"
-        "encoding=\"UTF-8\"\n"
-        "CID=%08" PRIx32 "\n"
-        "parentCID=ffffffff\n"
-        "createType=\"%s\"\n"
-        "\n"
-        "# Extent description\n"
-        "%s %" PRIu64 " %s \"%s\"%s\n"
-        "\n"
-        "# The Disk Data Base\n"
-        "#DDB\n"
-        "\n"
-        "ddb.adapterType = \"%s\"\n"
-        "ddb.geometry.cylinders = \"%" PRIu64 "\"\n"
-        "ddb.geometry.heads = \"%" PRIu32 "\"\n"
-        "ddb.geometry.sectors = \"%u\"\n"
-        "ddb.virtualHWVersion = \"%" PRIu32 "\"\n",
-        text->cid, forms[text->subformat].create_type,
-        forms[text->subformat].access, text->size_bytes / DS_SECTOR_BYTES,
-        forms[text->subformat].extent_type, text->extent_name,
-        forms[text->subformat].offset, text->adapter_type, geometry.cylinders,
-        geometry.heads, SECTORS_PER_TRACK, text->hardware_version);
-    if (length < 0 || (size_t)length >= VMDK_TEXT_BYTES_MAX)
+    va_start(args, format);
+    length = vsnprintf(output->text + output->used_bytes, room, format, args);
+    va_end(args);
+    output->used_bytes +=
+        length < 0 ? room : (size_t)ds_min_u64((uint64_t)length, room);
+}
+
+struct form {
+    const char *create_type;
+    const char *access; /* a stream is written once */
+    const char *extent_type;
+    bool has_offset; /* ESX writes none */
+};
+
+/* One flat extent is what "monolithicFlat" says; QEMU knows no "custom". */
+static const struct form *form_of(const struct vmdk_text *text)
+{
+    static const struct form forms[] = {
+        [VMDK_MONOLITHIC_SPARSE] = { "monolithicSparse", "RW", "SPARSE",
+                                     false },
+        [VMDK_MONOLITHIC_FLAT] = { "monolithicFlat", "RW", "FLAT", true },
+        [VMDK_VMFS] = { "vmfs", "RW", "VMFS", false },
+        [VMDK_STREAM_OPTIMIZED] = { "streamOptimized", "RDONLY", "SPARSE",
+                                    false },
+        [VMDK_SPLIT_SPARSE] = { "twoGbMaxExtentSparse", "RW", "SPARSE", false },
+        [VMDK_SPLIT_FLAT] = { "twoGbMaxExtentFlat", "RW", "FLAT", true },
+    };
+
+    if (text->subformat != VMDK_OVERLAY)
+        return &forms[text->subformat];
+    return &forms[text->line_count == 1 ? VMDK_MONOLITHIC_FLAT
+                                        : VMDK_SPLIT_FLAT];
+}
+
+static int print_extents(const struct vmdk_text *text, struct output *output,
+                         struct ds_error *err)
+{
+    const struct form *form = form_of(text);
+
+    for (size_t i = 0; i < text->line_count; i++) {
+        const struct vmdk_text_line *line = &text->lines[i];
+
+        if (!is_name_writable(line->name))
+            return ds_fail(err, DS_ERR_ARG,
+                           "vmdk: descriptor: extent name, have one with a "
+                           "quote or a control character expect none");
+        print(output, "%s %" PRIu64 " %s \"%s\"", form->access,
+              line->size_bytes / DS_SECTOR_BYTES, form->extent_type,
+              line->name);
+        if (form->has_offset)
+            print(output, " %" PRIu64, line->offset_bytes / DS_SECTOR_BYTES);
+        print(output, "\n");
+    }
+    return 0;
+}
+
+static void print_database(const struct vmdk_text *text, struct output *output)
+{
+    struct geometry geometry = geometry_of(text);
+
+    print(output,
+          "\n"
+          "# The Disk Data Base\n"
+          "#DDB\n"
+          "\n"
+          "ddb.adapterType = \"%s\"\n"
+          "ddb.geometry.cylinders = \"%" PRIu64 "\"\n"
+          "ddb.geometry.heads = \"%" PRIu32 "\"\n"
+          "ddb.geometry.sectors = \"%u\"\n"
+          "ddb.virtualHWVersion = \"%" PRIu32 "\"\n",
+          text->adapter_type, geometry.cylinders, geometry.heads,
+          SECTORS_PER_TRACK, text->hardware_version);
+}
+
+int vmdk_text_build(const struct vmdk_text *text, char *out, size_t room_bytes,
+                    size_t *length_bytes, struct ds_error *err)
+{
+    struct output output = { .text = out, .room_bytes = room_bytes };
+    int result;
+
+    print(&output,
+          "# Disk DescriptorFile\n"
+          "version=1\n"
+          "encoding=\"UTF-8\"\n"
+          "CID=%08" PRIx32 "\n"
+          "parentCID=ffffffff\n"
+          "createType=\"%s\"\n"
+          "\n"
+          "# Extent description\n",
+          text->cid, form_of(text)->create_type);
+    result = print_extents(text, &output, err);
+    if (result != 0)
+        return result;
+    print_database(text, &output);
+    if (text->remark != NULL)
+        print(&output, "\n# %s\n", text->remark);
+    if (output.used_bytes == room_bytes)
         return ds_fail(err, DS_ERR_LIMIT,
-                       "vmdk: descriptor: length, have %d bytes expect less "
-                       "than %zu; the name is too long",
-                       length, VMDK_TEXT_BYTES_MAX);
-    *length_bytes = (size_t)length;
+                       "vmdk: descriptor: length, have %zu bytes or more "
+                       "expect less; the name is too long",
+                       room_bytes);
+    *length_bytes = output.used_bytes;
     return 0;
 }

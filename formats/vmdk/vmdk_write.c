@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing a disk. Streams: vmdk_stream_write.c. Flat: a descriptor beside a
- * file of the guest's bytes.
- * Sparse, one file:
+ * Writing a disk: which subformat has which files, and its descriptor.
  *
- *   0      512         64 KiB      area_start                     data_start
- *   |header|descriptor |[kept data]|RGD |copies|GD  |grain tables |grains ...
- *           20 sectors   by graft   s    s      s    s             grain
+ *   monolithicSparse     one file                        vmdk_grains.c
+ *   twoGbMaxExtentSparse NAME.vmdk, NAME-s001.vmdk ...    vmdk_grains.c
+ *   streamOptimized      one file                        vmdk_stream_write.c
+ *   monolithicFlat, vmfs NAME.vmdk, NAME-flat.vmdk       the guest's bytes
+ *   twoGbMaxExtentFlat   NAME.vmdk, NAME-f001.vmdk ...    the guest's bytes
+ *   overlay              NAME.vmdk, NAME-data.vmdk       vmdk_overlay.c
  *
- *   s: on a sector; the tables of all grains are there, used or not.
- *
- * Both sets of tables hold the same entries in the same order, so one buffer
- * serves both: it slides over the entries in guest order and is written twice
- * when it moves on. Entries that stay 0 are not written where a whole stretch
- * of them is: the area is fresh and reads as zeros. Directory, descriptor and
- * header come last, in target_finish. The engine writes all of it under a
- * temporary name, so no order among them matters after a crash.
+ * A descriptor of its own file is written last; the engine installs it last.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -29,32 +23,18 @@
 #include "guid.h"
 #include "vmdk.h"
 
-#define HEAD_BYTES (64 * DS_KIB)
-/* 256 KiB of entries: 4 GiB of guest at 64 KiB grains. */
-#define BUFFER_ENTRIES UINT64_C(65536)
-
 struct vmdk_target {
     struct ds_target target;
     struct vmdk_text text;
-    uint64_t grain_bytes;
-    uint64_t grain_count; /* of the whole guest's disk */
-    uint64_t table_count;
+    struct vmdk_grains *grains;   /* sparse, but for streams */
+    struct vmdk_stream *stream;   /* streamOptimized only */
+    struct vmdk_overlay *overlay; /* overlay only */
 
     /* by target_seal */
-    struct vmdk_header header;
-    uint64_t copies_offset_bytes; /* of the redundant grain tables */
-    uint64_t tables_offset_bytes;
-    char descriptor[VMDK_TEXT_BYTES_MAX]; /* zeros behind its end */
+    struct vmdk_text_line *lines; /* one for each file, but for overlays */
+    char *descriptor;             /* zeros behind its end */
+    size_t descriptor_room_bytes;
     size_t descriptor_bytes;
-
-    /* the buffer: entries [first, first + BUFFER_ENTRIES) */
-    vmdk_entry_disk *entries;
-    uint64_t buffer_first;
-    uint64_t dirty_begin; /* in the buffer */
-    uint64_t dirty_end;
-    uint64_t next_grain; /* runs come in guest order */
-
-    struct vmdk_stream *stream; /* streamOptimized only */
 };
 
 static struct vmdk_target *target_of(struct ds_target *target)
@@ -62,92 +42,100 @@ static struct vmdk_target *target_of(struct ds_target *target)
     return (struct vmdk_target *)target;
 }
 
+static bool is_split(const struct vmdk_target *target)
+{
+    return target->text.subformat == VMDK_SPLIT_SPARSE ||
+           target->text.subformat == VMDK_SPLIT_FLAT;
+}
+
+/* The descriptor lies in the file of the data. */
+static bool is_embedded(const struct vmdk_target *target)
+{
+    return target->text.subformat == VMDK_MONOLITHIC_SPARSE ||
+           target->text.subformat == VMDK_STREAM_OPTIMIZED;
+}
+
 /* -- opening --------------------------------------------------------------- */
 
-static uint64_t directory_bytes(const struct vmdk_target *target)
+static int count_extents(const struct vmdk_target *target, uint32_t *count,
+                         struct ds_error *err)
 {
-    return ds_align_up(target->table_count * VMDK_ENTRY_BYTES, DS_SECTOR_BYTES);
-}
+    uint64_t extents =
+        ds_max_u64(ds_div_up(target->text.size_bytes, VMDK_SPLIT_BYTES), 1);
 
-static uint64_t tables_bytes(const struct vmdk_target *target)
-{
-    return target->table_count * VMDK_TABLE_ENTRIES_STANDARD * VMDK_ENTRY_BYTES;
-}
-
-static uint64_t metadata_bytes(const struct vmdk_target *target)
-{
-    return 2 * (directory_bytes(target) + tables_bytes(target));
-}
-
-static int fail_too_large(const struct vmdk_target *target, uint64_t end_bytes,
-                          struct ds_error *err)
-{
-    return ds_fail(err, DS_ERR_LIMIT,
-                   "vmdk: grain table: file's end for a disk of %" PRIu64
-                   " bytes, have %" PRIu64 " expect at most %" PRIu64
-                   " (32-bit sector numbers); use subformat=monolithicFlat",
-                   target->text.size_bytes, end_bytes, VMDK_POINTER_END_BYTES);
-}
-
-static int open_sparse_target(struct vmdk_target *target, struct ds_error *err)
-{
-    struct ds_target_layout *layout = &target->target.layout;
-
-    target->grain_count =
-        ds_div_up(target->text.size_bytes, target->grain_bytes);
-    target->table_count =
-        ds_div_up(target->grain_count, VMDK_TABLE_ENTRIES_STANDARD);
-    if (target->table_count > VMDK_DIRECTORY_ENTRIES_MAX)
+    if (extents > DS_TARGET_FILE_COUNT_MAX - 1)
         return ds_fail(err, DS_ERR_LIMIT,
-                       "vmdk: grain directory: entries for a disk of %" PRIu64
-                       " bytes, have %" PRIu64 " expect at most %" PRIu64
-                       "; use a larger grain_size",
-                       target->text.size_bytes, target->table_count,
-                       VMDK_DIRECTORY_ENTRIES_MAX);
-    if (HEAD_BYTES + metadata_bytes(target) > VMDK_POINTER_END_BYTES)
-        return fail_too_large(target, HEAD_BYTES + metadata_bytes(target), err);
-    target->entries = calloc(BUFFER_ENTRIES, sizeof(*target->entries));
-    if (target->entries == NULL)
-        return ds_fail_memory(err);
-    *layout = (struct ds_target_layout){
-        .unit_bytes = target->grain_bytes,
-        .align_bytes = DS_SECTOR_BYTES,
-        .head_bytes = HEAD_BYTES,
-        .graftable = true,
-        .file_count = 1,
-    };
+                       "vmdk: descriptor: extents of 2047 MiB for a disk of "
+                       "%" PRIu64 " bytes, have %" PRIu64 " expect at most "
+                       "%u; use subformat=monolithicFlat",
+                       target->text.size_bytes, extents,
+                       DS_TARGET_FILE_COUNT_MAX - 1);
+    *count = (uint32_t)extents;
     return 0;
 }
 
-static void open_flat_target(struct vmdk_target *target)
+static int open_grains(struct vmdk_target *target, uint64_t grain_bytes,
+                       uint32_t split_count, struct ds_error *err)
+{
+    int result = vmdk_grains_create(target->text.size_bytes, grain_bytes,
+                                    split_count, &target->grains, err);
+
+    if (result == 0)
+        target->target.layout = vmdk_grains_layout(target->grains);
+    return result;
+}
+
+static void open_flat(struct vmdk_target *target, uint32_t split_count)
 {
     target->target.layout = (struct ds_target_layout){
         .align_bytes = DS_SECTOR_BYTES,
         .ends_with_data = true,
-        .graftable = true,
-        .file_count = 2,
+        .graftable = split_count == 0,
+        .file_count = split_count == 0 ? 2 : 1 + split_count,
         .data_file_index = 1,
+        .split_guest_bytes = split_count == 0 ? 0 : VMDK_SPLIT_BYTES,
     };
 }
 
-static int open_stream_target(struct vmdk_target *target, struct ds_error *err)
+static int open_layout(struct vmdk_target *target, uint64_t grain_bytes,
+                       struct ds_error *err)
 {
-    target->target.layout = vmdk_stream_layout();
-    return vmdk_stream_create(target->text.size_bytes, &target->stream, err);
-}
+    uint32_t split_count = 0;
+    int result =
+        is_split(target) ? count_extents(target, &split_count, err) : 0;
 
-static int open_layout(struct vmdk_target *target, struct ds_error *err)
-{
+    if (result != 0)
+        return result;
     switch (target->text.subformat) {
     case VMDK_MONOLITHIC_SPARSE:
-        return open_sparse_target(target, err);
+    case VMDK_SPLIT_SPARSE:
+        return open_grains(target, grain_bytes, split_count, err);
     case VMDK_STREAM_OPTIMIZED:
-        return open_stream_target(target, err);
+        target->target.layout = vmdk_stream_layout();
+        return vmdk_stream_create(target->text.size_bytes, &target->stream,
+                                  err);
+    case VMDK_OVERLAY:
+        target->target.layout = vmdk_overlay_layout();
+        return vmdk_overlay_create(target->text.size_bytes, &target->overlay,
+                                   err);
     case VMDK_MONOLITHIC_FLAT:
     case VMDK_VMFS:
+    case VMDK_SPLIT_FLAT:
         break;
     }
-    open_flat_target(target);
+    open_flat(target, split_count);
+    return 0;
+}
+
+static int open_descriptor(struct vmdk_target *target, struct ds_error *err)
+{
+    target->descriptor_room_bytes =
+        is_embedded(target) ? VMDK_TEXT_BYTES_MAX : VMDK_DESCRIPTOR_BYTES_MAX;
+    target->descriptor = calloc(1, target->descriptor_room_bytes);
+    target->lines =
+        calloc(target->target.layout.file_count, sizeof(*target->lines));
+    if (target->descriptor == NULL || target->lines == NULL)
+        return ds_fail_memory(err);
     return 0;
 }
 
@@ -166,6 +154,7 @@ int vmdk_target_open(const struct ds_target_request *request,
                      struct ds_target **out, struct ds_error *err)
 {
     struct vmdk_target *target;
+    uint64_t grain_bytes;
     int result;
 
     target = calloc(1, sizeof(*target));
@@ -173,12 +162,13 @@ int vmdk_target_open(const struct ds_target_request *request,
         return ds_fail_memory(err);
     target->target.format = &vmdk_format_ops;
     target->text.size_bytes = request->size_bytes;
-    result =
-        vmdk_options_parse(request, &target->text, &target->grain_bytes, err);
+    result = vmdk_options_parse(request, &target->text, &grain_bytes, err);
     if (result == 0)
         result = draw_cid(&target->text.cid, err);
     if (result == 0)
-        result = open_layout(target, err);
+        result = open_layout(target, grain_bytes, err);
+    if (result == 0)
+        result = open_descriptor(target, err);
     if (result != 0) {
         vmdk_target_close(&target->target);
         return result;
@@ -187,97 +177,86 @@ int vmdk_target_open(const struct ds_target_request *request,
     return 0;
 }
 
-void vmdk_target_suffix(const struct ds_target *target, uint32_t index,
+void vmdk_target_suffix(const struct ds_target *base, uint32_t index,
                         char suffix[DS_SUFFIX_BYTES])
 {
-    (void)target;
-    (void)index;
-    (void)snprintf(suffix, DS_SUFFIX_BYTES, "-flat.vmdk");
+    const struct vmdk_target *target = (const struct vmdk_target *)base;
+
+    if (is_split(target))
+        (void)snprintf(suffix, DS_SUFFIX_BYTES, "-%c%03" PRIu32 ".vmdk",
+                       target->text.subformat == VMDK_SPLIT_FLAT ? 'f' : 's',
+                       index);
+    else if (target->overlay != NULL)
+        (void)snprintf(suffix, DS_SUFFIX_BYTES, "%s.vmdk",
+                       index == 1 ? "-data" : "-zeros");
+    else
+        (void)snprintf(suffix, DS_SUFFIX_BYTES, "-flat.vmdk");
 }
 
 void vmdk_target_close(struct ds_target *base)
 {
+    struct vmdk_target *target;
+
     if (base == NULL)
         return;
-    vmdk_stream_free(target_of(base)->stream);
-    free(target_of(base)->entries);
-    free(base);
+    target = target_of(base);
+    vmdk_stream_free(target->stream);
+    vmdk_grains_free(target->grains);
+    vmdk_overlay_free(target->overlay);
+    free(target->lines);
+    free(target->descriptor);
+    free(target);
 }
 
 /* -- first pass ------------------------------------------------------------ */
 
-int vmdk_target_count(struct ds_target *target, const struct ds_unit_run *run,
+int vmdk_target_count(struct ds_target *base, const struct ds_unit_run *run,
                       struct ds_error *err)
 {
-    /* The tables' size follows from the disk's alone. */
-    (void)target;
-    (void)run;
-    (void)err;
+    struct vmdk_target *target = target_of(base);
+
+    if (target->overlay != NULL)
+        return vmdk_overlay_count(target->overlay, run, err);
+    return target->grains != NULL ? vmdk_grains_count(target->grains, run, err)
+                                  : 0;
+}
+
+/* One extent for each data file. */
+static void list_files(struct vmdk_target *target,
+                       const struct ds_footprint *footprint)
+{
+    const struct ds_target_layout *layout = &target->target.layout;
+    uint64_t left = target->text.size_bytes;
+
+    target->text.lines = target->lines;
+    target->text.line_count = layout->file_count - layout->data_file_index;
+    for (size_t i = 0; i < target->text.line_count; i++) {
+        uint64_t size =
+            is_split(target) ? ds_min_u64(left, VMDK_SPLIT_BYTES) : left;
+
+        target->lines[i] = (struct vmdk_text_line){
+            .size_bytes = size,
+            .name = footprint->file_names[layout->data_file_index + i],
+        };
+        left -= size;
+    }
+}
+
+static int build_descriptor(struct vmdk_target *target, struct ds_error *err)
+{
+    memset(target->descriptor, 0, target->descriptor_room_bytes);
+    return vmdk_text_build(&target->text, target->descriptor,
+                           target->descriptor_room_bytes,
+                           &target->descriptor_bytes, err);
+}
+
+static int seal_flat(struct vmdk_target *target,
+                     const struct ds_footprint *footprint, struct ds_seal *out)
+{
+    out->data_start_bytes = footprint->area_start_bytes;
+    for (size_t i = 0; i < target->text.line_count; i++)
+        out->file_size_bytes[1 + i] = target->lines[i].size_bytes;
     return 0;
-}
-
-static void reset_buffer(struct vmdk_target *target)
-{
-    if (target->dirty_end > target->dirty_begin)
-        memset(target->entries + target->dirty_begin, 0,
-               (target->dirty_end - target->dirty_begin) *
-                   sizeof(*target->entries));
-    target->dirty_begin = target->dirty_end = 0;
-    target->buffer_first = 0;
-    target->next_grain = 0;
-}
-
-/* Spec, "Hosted Sparse Extents": the header. overHead is where data may
- * begin, which by a graft is before the tables. The capacity is exact and not
- * rounded to a grain, since readers take it for the disk's size. */
-static struct vmdk_header header_of(const struct vmdk_target *target,
-                                    const struct ds_footprint *footprint,
-                                    uint64_t data_start_bytes)
-{
-    uint64_t start = footprint->area_start_bytes;
-
-    return (struct vmdk_header){
-        .version = 1,
-        .flags = VMDK_FLAG_NEWLINE_TEST | VMDK_FLAG_REDUNDANT,
-        .capacity_bytes = target->text.size_bytes,
-        .grain_bytes = target->grain_bytes,
-        .descriptor_offset_bytes = sizeof(struct vmdk_header_disk),
-        .descriptor_bytes = VMDK_TEXT_BYTES_MAX,
-        .entries_per_table = VMDK_TABLE_ENTRIES_STANDARD,
-        .redundant_directory_offset_bytes = start,
-        .directory_offset_bytes =
-            start + directory_bytes(target) + tables_bytes(target),
-        .overhead_bytes = start == HEAD_BYTES ? data_start_bytes : HEAD_BYTES,
-        .end_of_line = { '\n', ' ', '\r', '\n' },
-    };
-}
-
-static int seal_sparse(struct vmdk_target *target,
-                       const struct ds_footprint *footprint,
-                       struct ds_seal *out, struct ds_error *err)
-{
-    uint64_t metadata = metadata_bytes(target);
-    uint64_t end;
-
-    /* Grains end the file at most at 2^41; nothing here can wrap around
-     * unless the footprint is beyond that already. */
-    if (footprint->area_start_bytes > VMDK_POINTER_END_BYTES)
-        return fail_too_large(target, footprint->area_start_bytes, err);
-    out->metadata_bytes = metadata;
-    out->data_start_bytes = ds_align_up(footprint->area_start_bytes + metadata,
-                                        target->grain_bytes);
-    if (!ds_add_u64(out->data_start_bytes, footprint->relocated_bytes, &end))
-        end = UINT64_MAX;
-    if (end > VMDK_POINTER_END_BYTES)
-        return fail_too_large(target, end, err);
-    out->file_size_bytes[0] = end;
-    target->header = header_of(target, footprint, out->data_start_bytes);
-    target->copies_offset_bytes =
-        footprint->area_start_bytes + directory_bytes(target);
-    target->tables_offset_bytes =
-        target->header.directory_offset_bytes + directory_bytes(target);
-    reset_buffer(target);
-    return vmdk_header_check(&target->header, NULL, end, err);
 }
 
 int vmdk_target_seal(struct ds_target *base,
@@ -285,100 +264,45 @@ int vmdk_target_seal(struct ds_target *base,
                      struct ds_error *err)
 {
     struct vmdk_target *target = target_of(base);
-    int result;
+    int result = 0;
 
     *out = (struct ds_seal){ 0 };
-    target->text.extent_name =
-        footprint->file_names[base->layout.data_file_index];
-    memset(target->descriptor, 0, sizeof(target->descriptor));
-    result = vmdk_text_build(&target->text, target->descriptor,
-                             &target->descriptor_bytes, err);
+    if (target->overlay != NULL)
+        result = vmdk_overlay_seal(target->overlay, footprint, &target->text,
+                                   &base->layout.file_count, out, err);
+    else
+        list_files(target, footprint);
+    if (result == 0)
+        result = build_descriptor(target, err);
     if (result != 0)
         return result;
-    if (target->text.subformat == VMDK_MONOLITHIC_SPARSE)
-        return seal_sparse(target, footprint, out, err);
     if (target->stream != NULL)
         return vmdk_stream_seal(target->stream, footprint, target->descriptor,
                                 target->descriptor_bytes, out, err);
-    out->data_start_bytes = footprint->area_start_bytes;
-    out->file_size_bytes[0] = target->descriptor_bytes;
-    out->file_size_bytes[1] = target->text.size_bytes;
-    return 0;
+    if (!is_embedded(target))
+        out->file_size_bytes[0] = target->descriptor_bytes;
+    if (target->grains != NULL)
+        return vmdk_grains_seal(target->grains, footprint, out, err);
+    return target->overlay != NULL ? 0 : seal_flat(target, footprint, out);
+}
+
+const char *vmdk_target_note(const struct ds_target *base)
+{
+    const struct vmdk_target *target = (const struct vmdk_target *)base;
+
+    return target->overlay != NULL ? vmdk_overlay_note(target->overlay) : NULL;
 }
 
 /* -- second pass ----------------------------------------------------------- */
-
-static int flush_entries(struct vmdk_target *target, struct ds_emitter *emitter,
-                         struct ds_error *err)
-{
-    uint64_t at =
-        (target->buffer_first + target->dirty_begin) * VMDK_ENTRY_BYTES;
-    const vmdk_entry_disk *entries = target->entries + target->dirty_begin;
-    size_t length =
-        (target->dirty_end - target->dirty_begin) * VMDK_ENTRY_BYTES;
-    int result = 0;
-
-    if (length > 0)
-        result = ds_emit(emitter, 0, target->copies_offset_bytes + at, entries,
-                         length, err);
-    if (length > 0 && result == 0)
-        result = ds_emit(emitter, 0, target->tables_offset_bytes + at, entries,
-                         length, err);
-    if (length > 0)
-        memset(target->entries + target->dirty_begin, 0, length);
-    target->dirty_begin = target->dirty_end = 0;
-    return result;
-}
-
-/* The grains [first, first + count), which lie in the buffer. */
-static void fill_entries(struct vmdk_target *target, uint64_t first,
-                         uint64_t count, uint64_t file_offset_bytes)
-{
-    uint64_t begin = first - target->buffer_first;
-    uint64_t sector = file_offset_bytes / DS_SECTOR_BYTES;
-    uint64_t step = target->grain_bytes / DS_SECTOR_BYTES;
-
-    for (uint64_t i = 0; i < count; i++)
-        target->entries[begin + i] =
-            ds_le32_make((uint32_t)(sector + i * step));
-    if (target->dirty_end == target->dirty_begin)
-        target->dirty_begin = begin;
-    target->dirty_end = begin + count;
-}
 
 int vmdk_target_place(struct ds_target *base, const struct ds_unit_run *run,
                       struct ds_emitter *emitter, struct ds_error *err)
 {
     struct vmdk_target *target = target_of(base);
-    uint64_t grain = run->first_unit;
-    uint64_t end = run->first_unit + run->unit_count;
-    uint64_t file_offset = run->file_offset_bytes;
 
-    if (target->text.subformat != VMDK_MONOLITHIC_SPARSE)
-        return 0;
-    assert(end <= target->grain_count && file_offset % DS_SECTOR_BYTES == 0);
-    if (!ds_range_fits(file_offset, run->unit_count * target->grain_bytes,
-                       VMDK_POINTER_END_BYTES))
-        return fail_too_large(target, file_offset, err);
-    if (grain < target->next_grain)
-        reset_buffer(target); /* the pass was left and begins again */
-    target->next_grain = end;
-    while (grain < end) {
-        uint64_t window = ds_align_down(grain, BUFFER_ENTRIES);
-        uint64_t count = ds_min_u64(end, window + BUFFER_ENTRIES) - grain;
-
-        if (window != target->buffer_first) {
-            int result = flush_entries(target, emitter, err);
-
-            if (result != 0)
-                return result;
-            target->buffer_first = window;
-        }
-        fill_entries(target, grain, count, file_offset);
-        file_offset += count * target->grain_bytes;
-        grain += count;
-    }
-    return 0;
+    return target->grains != NULL
+               ? vmdk_grains_place(target->grains, run, emitter, err)
+               : 0;
 }
 
 int vmdk_target_encoded(struct ds_target *base, uint64_t unit,
@@ -394,75 +318,19 @@ uint64_t vmdk_target_encoded_size(const struct ds_target *base)
     return vmdk_stream_size(((const struct vmdk_target *)base)->stream);
 }
 
-/* Tables lie one behind the other, so a directory is a progression. */
-static int emit_directory(struct vmdk_target *target, uint64_t offset_bytes,
-                          uint64_t tables_offset_bytes,
-                          struct ds_emitter *emitter, struct ds_error *err)
-{
-    uint64_t sector = tables_offset_bytes / DS_SECTOR_BYTES;
-    uint64_t step =
-        VMDK_TABLE_ENTRIES_STANDARD * VMDK_ENTRY_BYTES / DS_SECTOR_BYTES;
-
-    for (uint64_t first = 0; first < target->table_count;) {
-        uint64_t count =
-            ds_min_u64(target->table_count - first, BUFFER_ENTRIES);
-        int result;
-
-        for (uint64_t i = 0; i < count; i++)
-            target->entries[i] =
-                ds_le32_make((uint32_t)(sector + (first + i) * step));
-        result = ds_emit(emitter, 0, offset_bytes + first * VMDK_ENTRY_BYTES,
-                         target->entries, count * VMDK_ENTRY_BYTES, err);
-        memset(target->entries, 0, count * VMDK_ENTRY_BYTES);
-        if (result != 0)
-            return result;
-        first += count;
-    }
-    return 0;
-}
-
-/* All of the head, so that nothing of a grafted source stays in it. */
-static int emit_head(const struct vmdk_target *target,
-                     struct ds_emitter *emitter, struct ds_error *err)
-{
-    struct vmdk_header_disk wire = vmdk_header_encode(&target->header);
-    size_t used = sizeof(wire) + VMDK_TEXT_BYTES_MAX;
-    ds_autofree uint8_t *rest = calloc(1, HEAD_BYTES - used);
-    int result;
-
-    if (rest == NULL)
-        return ds_fail_memory(err);
-    result = ds_emit(emitter, 0, 0, &wire, sizeof(wire), err);
-    if (result == 0)
-        result = ds_emit(emitter, 0, sizeof(wire), target->descriptor,
-                         VMDK_TEXT_BYTES_MAX, err);
-    if (result == 0)
-        result = ds_emit(emitter, 0, used, rest, HEAD_BYTES - used, err);
-    return result;
-}
-
 int vmdk_target_finish(struct ds_target *base, struct ds_emitter *emitter,
                        struct ds_error *err)
 {
     struct vmdk_target *target = target_of(base);
-    const struct vmdk_header *header = &target->header;
-    int result;
+    int result = 0;
 
     if (target->stream != NULL)
         return vmdk_stream_finish(target->stream, emitter, err);
-    if (target->text.subformat != VMDK_MONOLITHIC_SPARSE)
-        return ds_emit(emitter, 0, 0, target->descriptor,
-                       target->descriptor_bytes, err);
-    result = flush_entries(target, emitter, err);
-    reset_buffer(target);
-    if (result == 0)
-        result =
-            emit_directory(target, header->redundant_directory_offset_bytes,
-                           target->copies_offset_bytes, emitter, err);
-    if (result == 0)
-        result = emit_directory(target, header->directory_offset_bytes,
-                                target->tables_offset_bytes, emitter, err);
-    if (result == 0)
-        result = emit_head(target, emitter, err);
+    if (target->grains != NULL)
+        result = vmdk_grains_finish(target->grains, target->descriptor, emitter,
+                                    err);
+    if (result == 0 && !is_embedded(target))
+        result = ds_emit(emitter, 0, 0, target->descriptor,
+                         target->descriptor_bytes, err);
     return result;
 }

@@ -6,12 +6,14 @@
 # qemu-img's options, our options.
 
 variants=(raw vmdk-sparse vmdk-flat vhd-dynamic vhd-fixed vhdx-dynamic
-    vhdx-fixed qcow2 qcow2-v2-4k qcow2-2m)
+    vhdx-fixed qcow2 qcow2-v2-4k qcow2-2m vmdk-split-sparse vmdk-split-flat)
 
 declare -A qemu_options=(
     [raw]=''
     [vmdk-sparse]='subformat=monolithicSparse'
     [vmdk-flat]='subformat=monolithicFlat'
+    [vmdk-split-sparse]='subformat=twoGbMaxExtentSparse'
+    [vmdk-split-flat]='subformat=twoGbMaxExtentFlat'
     [vhd-dynamic]='subformat=dynamic,force_size=on'
     [vhd-fixed]='subformat=fixed,force_size=on'
     [vhdx-dynamic]='subformat=dynamic'
@@ -24,6 +26,8 @@ declare -A our_options=(
     [raw]=''
     [vmdk-sparse]='-o subformat=monolithicSparse'
     [vmdk-flat]='-o subformat=monolithicFlat'
+    [vmdk-split-sparse]='-o subformat=twoGbMaxExtentSparse'
+    [vmdk-split-flat]='-o subformat=twoGbMaxExtentFlat'
     [vhd-dynamic]='-o subformat=dynamic'
     [vhd-fixed]='-o subformat=fixed'
     [vhdx-dynamic]='-o subformat=dynamic'

@@ -211,11 +211,14 @@ qemu_format() {
     esac
 }
 
-# Every file of an image: flat extents lie beside their descriptor.
+# Every file of an image: a VMDK's extents lie beside their descriptor.
 image_files() {
-    local flat=${1%.vmdk}-flat.vmdk
+    local stem=${1%.vmdk} extent
     echo "$1"
-    [[ $1 == *.vmdk && -e $flat ]] && echo "$flat"
+    [[ $1 == *.vmdk ]] || return 0
+    for extent in "$stem"-flat.vmdk "$stem"-[fs][0-9][0-9][0-9]*.vmdk; do
+        [[ -e $extent ]] && echo "$extent"
+    done
     return 0
 }
 

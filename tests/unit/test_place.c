@@ -116,6 +116,7 @@ static struct ds_target_layout random_layout(void)
             layout.align_bytes = 4096;
             layout.head_bytes = 4096;
         }
+        layout.lists_extents = !layout.every_unit && random() % 4 == 0;
     }
     return layout;
 }
@@ -260,11 +261,117 @@ static void test_place__joins_what_continues(void **state)
     assert_true(model.last_unit == 9);
 }
 
+/* Zeros between two pieces of the base keep them one, when extents are
+ * listed; in other files and other places they do not. */
+static void test_place__lists_zeros_that_lie_between(void **state)
+{
+    static struct model model;
+    struct ds_target_layout layout = { .unit_bytes = 512,
+                                       .align_bytes = 512,
+                                       .graftable = true,
+                                       .lists_extents = true };
+    struct ds_clone_domain domain = { .range = true,
+                                      .granularity_bytes = 4096 };
+    struct placer placer = { .layout = &layout,
+                             .domains = &domain,
+                             .data_start_bytes = 1 << 20,
+                             .sink = &sink,
+                             .user = &model };
+
+    (void)state;
+    memset(&model, 0, sizeof(model));
+    memset(model.target, 0xff, sizeof(model.target));
+    model.layout = &layout;
+    placer_start(&placer);
+    for (uint64_t i = 0; i < 9; i++) {
+        struct ds_extent extent = {
+            .guest_offset_bytes = i * 4096,
+            .length_bytes = 4096,
+            .kind = i % 2 == 0 ? DS_EXTENT_DATA : DS_EXTENT_ZERO,
+            .file_index = i == 7 ? DS_FILE_NONE : 0,
+            .file_offset_bytes = 512 + i * 4096,
+        };
+
+        assert_int_equal(placer_add(&placer, &extent, NULL), 0);
+        assert_true(placer.run.first_unit == (i < 8 ? 0 : 64));
+    }
+    assert_int_equal(placer_finish(&placer, NULL), 0);
+    assert_true(model.kept_bytes == 5 * 4096);
+    assert_true(model.transferred_bytes == 0);
+    assert_true(model.unit_place[8] == 512 + 4096);
+    assert_true(model.unit_place[56] == 0);
+}
+
+static int note_transfer(void *user, const struct transfer *transfer,
+                         struct ds_error *err)
+{
+    struct transfer **next = user;
+
+    (void)err;
+    *(*next)++ = *transfer;
+    return 0;
+}
+
+static int no_units(void *user, const struct ds_unit_run *run,
+                    struct ds_error *err)
+{
+    (void)user;
+    (void)err;
+    /* A run lies in one file. */
+    assert_true(run->first_unit / 16 ==
+                (run->first_unit + run->unit_count - 1) / 16);
+    return 0;
+}
+
+/* An extent over three files of 64 KiB of the guest, with units and without. */
+static void test_place__split_goes_on_in_the_next_file(void **state)
+{
+    static const struct placer_sink files_sink = { no_units, note_transfer,
+                                                   take_kept };
+
+    (void)state;
+    for (unsigned units = 0; units < 2; units++) {
+        struct ds_target_layout layout = { .unit_bytes = units ? 4096 : 0,
+                                           .align_bytes = 512,
+                                           .split_guest_bytes = 65536 };
+        struct ds_clone_domain domain = { .range = true,
+                                          .granularity_bytes = 4096 };
+        struct transfer have[8] = { 0 }, *next = have;
+        struct placer placer = { .layout = &layout,
+                                 .domains = &domain,
+                                 .base_index = DS_FILE_NONE,
+                                 .data_start_bytes = units ? 8192 : 0,
+                                 .sink = &files_sink,
+                                 .user = &next };
+        const struct ds_extent extent = { .guest_offset_bytes = 61440,
+                                          .length_bytes = 4096 + 65536 + 8192,
+                                          .file_offset_bytes = 4096 };
+        /* by units packed behind the tables, else where the guest has it */
+        const uint64_t first = units ? 8192 : 61440;
+        const uint64_t start = units ? 8192 : 0;
+
+        placer_start(&placer);
+        assert_int_equal(placer_add(&placer, &extent, NULL), 0);
+        assert_int_equal(placer_finish(&placer, NULL), 0);
+        assert_int_equal(next - have, 3);
+        for (uint64_t i = 0; i < 3; i++)
+            assert_int_equal(have[i].target_offset_bytes,
+                             i == 0 ? first
+                                    : i * DS_SPLIT_STRIDE_BYTES + start);
+        assert_int_equal(have[0].length_bytes, 4096);
+        assert_int_equal(have[1].length_bytes, 65536);
+        assert_int_equal(have[2].length_bytes, 8192);
+        assert_int_equal(have[2].source_offset_bytes, 8192 + 65536);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_place__finds_every_sector_in_random_maps),
         cmocka_unit_test(test_place__joins_what_continues),
+        cmocka_unit_test(test_place__lists_zeros_that_lie_between),
+        cmocka_unit_test(test_place__split_goes_on_in_the_next_file),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

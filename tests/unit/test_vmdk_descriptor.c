@@ -179,43 +179,82 @@ static void test_vmdk_descriptor__many_extents(void **state)
     vmdk_descriptor_free(&descriptor);
 }
 
+/* Each form with as many lines as it has files. */
+static const struct {
+    enum vmdk_subformat subformat;
+    size_t line_count;
+    const char *create_type;
+    enum vmdk_extent_kind kind;
+    bool has_offset;
+} written[] = {
+    { VMDK_MONOLITHIC_SPARSE, 1, "monolithicSparse", VMDK_EXTENT_SPARSE,
+      false },
+    { VMDK_MONOLITHIC_FLAT, 1, "monolithicFlat", VMDK_EXTENT_FLAT, true },
+    { VMDK_VMFS, 1, "vmfs", VMDK_EXTENT_FLAT, false },
+    { VMDK_SPLIT_SPARSE, 3, "twoGbMaxExtentSparse", VMDK_EXTENT_SPARSE, false },
+    { VMDK_SPLIT_FLAT, 3, "twoGbMaxExtentFlat", VMDK_EXTENT_FLAT, true },
+    { VMDK_OVERLAY, 1, "monolithicFlat", VMDK_EXTENT_FLAT, true },
+    { VMDK_OVERLAY, 3, "twoGbMaxExtentFlat", VMDK_EXTENT_FLAT, true },
+};
+
 static void test_vmdk_descriptor__written_text_is_read(void **state)
 {
-    static const enum vmdk_subformat subformats[] = { VMDK_MONOLITHIC_SPARSE,
-                                                      VMDK_MONOLITHIC_FLAT,
-                                                      VMDK_VMFS };
-
     (void)state;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof(written) / sizeof(written[0]); i++) {
+        struct vmdk_text_line lines[3] = {
+            { UINT64_C(123456789) * 512, "M\xc3\xbcller disk.vmdk", 7 * 512 },
+            { 512, "/there/b.vhdx", UINT64_C(1) << 50 },
+            { 1024, "c.vmdk", 0 },
+        };
         struct vmdk_text text = {
-            .subformat = subformats[i],
+            .subformat = written[i].subformat,
             .adapter_type = "buslogic",
             .hardware_version = 11,
             .cid = 0xabc,
             .size_bytes = UINT64_C(123456789) * 512,
-            .extent_name = "M\xc3\xbcller disk.vmdk",
+            .lines = lines,
+            .line_count = written[i].line_count,
+            .remark = "look here",
         };
         char out[VMDK_TEXT_BYTES_MAX];
         struct vmdk_descriptor descriptor;
         struct ds_error err = DS_ERROR_INIT;
         size_t length;
 
-        assert_int_equal(vmdk_text_build(&text, out, &length, &err), 0);
+        assert_int_equal(
+            vmdk_text_build(&text, out, sizeof(out), &length, &err), 0);
         assert_int_equal(length, strlen(out));
+        assert_non_null(strstr(out, "\n# look here\n"));
         assert_int_equal(parse(out, &descriptor, &err), 0);
-        assert_int_equal(descriptor.line_count, 1);
-        assert_int_equal(descriptor.lines[0].length_bytes, text.size_bytes);
-        assert_string_equal(descriptor.lines[0].name, text.extent_name);
+        assert_string_equal(descriptor.create_type, written[i].create_type);
+        assert_int_equal(descriptor.line_count, written[i].line_count);
+        for (size_t line = 0; line < written[i].line_count; line++) {
+            const struct vmdk_extent_line *have = &descriptor.lines[line];
+
+            assert_int_equal(have->kind, written[i].kind);
+            assert_int_equal(have->length_bytes, lines[line].size_bytes);
+            assert_string_equal(have->name, lines[line].name);
+            assert_int_equal(have->file_begin_bytes,
+                             written[i].has_offset ? lines[line].offset_bytes
+                                                   : 0);
+        }
         assert_string_equal(descriptor.cid, "00000abc");
         assert_string_equal(descriptor.adapter_type, "buslogic");
         assert_string_equal(descriptor.hardware_version, "11");
         vmdk_descriptor_free(&descriptor);
-        text.extent_name = "a\"b.vmdk";
-        assert_int_equal(vmdk_text_build(&text, out, &length, &err),
-                         -DS_ERR_ARG);
-        text.extent_name = "a\nRW 1 ZERO";
-        assert_int_equal(vmdk_text_build(&text, out, &length, &err),
-                         -DS_ERR_ARG);
+        /* to the byte: the text and its end fit, or it is refused */
+        assert_int_equal(vmdk_text_build(&text, out, length + 1, &length, &err),
+                         0);
+        assert_int_equal(vmdk_text_build(&text, out, length, &length, &err),
+                         -DS_ERR_LIMIT);
+        lines[0].name = "a\"b.vmdk";
+        assert_int_equal(
+            vmdk_text_build(&text, out, sizeof(out), &length, &err),
+            -DS_ERR_ARG);
+        lines[0].name = "a\nRW 1 ZERO";
+        assert_int_equal(
+            vmdk_text_build(&text, out, sizeof(out), &length, &err),
+            -DS_ERR_ARG);
     }
 }
 

@@ -221,6 +221,8 @@ void common_verify(struct report *report, const struct ds_verify_report *verify)
                      !verify->identical),
         row_bytes("proven_bytes", "proven, same blocks", verify->proven_bytes),
         row_bytes("zero_bytes", "zeros by the tables", verify->zero_bytes),
+        row_bytes("witnessed_bytes", "read, digest as copied",
+                  verify->witnessed_bytes),
         row_bytes("hashed_bytes", "read and compared", verify->hashed_bytes),
         row_text("not_proven", "read because", verify->not_proven),
         row_seconds("seconds", "took", verify->seconds),

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define TARGETS_USAGE                                                          \
     "[OPTION]... SOURCE TARGET\n"                                              \
@@ -193,6 +194,19 @@ static bool fill_standard_descriptors(void)
     return true;
 }
 
+/* A disk of 2 TiB may lie in more than a thousand files, and its target too.
+ * Where that is still not enough, the file that could not be opened says so. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 ||
+        limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int main(int argc, char **argv)
 {
     struct report report = { .out = stdout };
@@ -200,6 +214,7 @@ int main(int argc, char **argv)
 
     if (!fill_standard_descriptors())
         return STATUS_SYSTEM;
+    raise_descriptor_limit();
     report.json = argc > 2 && wants_json(argc - 2, argv + 2);
     status = dispatch(&report, argc, argv);
     return finish_output(&report, status);
