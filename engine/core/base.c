@@ -12,15 +12,6 @@ struct base_walk {
     uint64_t quiet_end_bytes; /* see edge_bytes */
 };
 
-static int base_units(void *user, const struct ds_unit_run *run,
-                      struct ds_error *err)
-{
-    (void)user;
-    (void)run;
-    (void)err;
-    return 0;
-}
-
 /* Only an identity target puts transfers inside the base. */
 static int base_transfer(void *user, const struct transfer *transfer,
                          struct ds_error *err)
@@ -46,7 +37,6 @@ static int base_kept(void *user, uint64_t offset_bytes, uint64_t length_bytes,
 }
 
 static const struct placer_sink base_sink = {
-    .units = base_units,
     .transfer = base_transfer,
     .kept = base_kept,
 };
@@ -61,21 +51,8 @@ static int base_fill(const struct survey_request *request, uint32_t base_index,
         .sink = &base_sink,
         .user = walk,
     };
-    struct ds_extent extent;
-    struct ds_map *map = NULL;
-    int result = ds_map_open(request->disk, &map, err);
 
-    placer_start(&placer);
-    while (result == 0) {
-        result = ds_map_next(map, &extent, err);
-        if (result <= 0)
-            break;
-        result = placer_add(&placer, &extent, err);
-    }
-    if (result == 0)
-        result = placer_finish(&placer, err);
-    ds_map_close(map);
-    return result;
+    return placer_run(&placer, request->disk, err);
 }
 
 /* How much of a used range lies in blocks that a gap reaches into. Ranges

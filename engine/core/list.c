@@ -16,31 +16,7 @@ static int list_units(void *user, const struct ds_unit_run *run,
     return plan->format->target_count(plan->target, run, err);
 }
 
-static int list_transfer(void *user, const struct transfer *transfer,
-                         struct ds_error *err)
-{
-    (void)user;
-    (void)transfer;
-    (void)err;
-    return 0;
-}
-
-static int list_kept(void *user, uint64_t offset_bytes, uint64_t length_bytes,
-                     uint64_t data_bytes, struct ds_error *err)
-{
-    (void)user;
-    (void)offset_bytes;
-    (void)length_bytes;
-    (void)data_bytes;
-    (void)err;
-    return 0;
-}
-
-static const struct placer_sink list_sink = {
-    .units = list_units,
-    .transfer = list_transfer,
-    .kept = list_kept,
-};
+static const struct placer_sink list_sink = { .units = list_units };
 
 int plan_list(struct ds_plan *plan, struct ds_error *err)
 {
@@ -52,19 +28,6 @@ int plan_list(struct ds_plan *plan, struct ds_error *err)
         .sink = &list_sink,
         .user = plan,
     };
-    struct ds_extent extent;
-    struct ds_map *map = NULL;
-    int result = ds_map_open(plan->disk, &map, err);
 
-    placer_start(&placer);
-    while (result == 0) {
-        result = ds_map_next(map, &extent, err);
-        if (result <= 0)
-            break;
-        result = placer_add(&placer, &extent, err);
-    }
-    if (result == 0)
-        result = placer_finish(&placer, err);
-    ds_map_close(map);
-    return result;
+    return placer_run(&placer, plan->disk, err);
 }

@@ -16,6 +16,29 @@ void placer_start(struct placer *placer)
     placer->pending_zero_bytes = 0;
 }
 
+/* -- handing out ----------------------------------------------------------*/
+
+static int hand_units(struct placer *p, const struct ds_unit_run *run,
+                      struct ds_error *err)
+{
+    return p->sink->units != NULL ? p->sink->units(p->user, run, err) : 0;
+}
+
+static int hand_transfer(struct placer *p, const struct transfer *transfer,
+                         struct ds_error *err)
+{
+    return p->sink->transfer != NULL ? p->sink->transfer(p->user, transfer, err)
+                                     : 0;
+}
+
+static int hand_kept(struct placer *p, uint64_t offset, uint64_t length,
+                     uint64_t data, struct ds_error *err)
+{
+    return p->sink->kept != NULL
+               ? p->sink->kept(p->user, offset, length, data, err)
+               : 0;
+}
+
 /* -- joining --------------------------------------------------------------*/
 
 static int flush_transfer(struct placer *p, struct ds_error *err)
@@ -24,8 +47,7 @@ static int flush_transfer(struct placer *p, struct ds_error *err)
 
     p->pending = (struct transfer){ 0 };
     p->pending_zero_bytes = 0;
-    return pending.length_bytes != 0 ? p->sink->transfer(p->user, &pending, err)
-                                     : 0;
+    return pending.length_bytes != 0 ? hand_transfer(p, &pending, err) : 0;
 }
 
 /* Whether a piece at `source` -> `target` continues the pending transfer and
@@ -84,7 +106,7 @@ static int push_data(struct placer *p, const struct ds_extent *extent,
                              extent->file_offset_bytes + skip, target, length,
                              err);
     result = flush_transfer(p, err);
-    return result != 0 ? result : p->sink->transfer(p->user, &decode, err);
+    return result != 0 ? result : hand_transfer(p, &decode, err);
 }
 
 /* A hole of the source that lies where the target has one too can be passed
@@ -106,7 +128,7 @@ static int flush_run(struct placer *p, struct ds_error *err)
     struct ds_unit_run run = p->run;
 
     p->run = (struct ds_unit_run){ 0 };
-    return run.unit_count != 0 ? p->sink->units(p->user, &run, err) : 0;
+    return run.unit_count != 0 ? hand_units(p, &run, err) : 0;
 }
 
 static int push_units(struct placer *p, uint64_t first, uint64_t count,
@@ -202,9 +224,8 @@ static int keep(struct placer *p, uint64_t source, uint64_t first_unit,
     uint64_t length = count * p->layout->unit_bytes;
     int result = push_units(p, first_unit, count, source, err);
 
-    return result != 0
-               ? result
-               : p->sink->kept(p->user, source, length, data ? length : 0, err);
+    return result != 0 ? result
+                       : hand_kept(p, source, length, data ? length : 0, err);
 }
 
 /* Whole units of data that lie together in one source file. */
@@ -334,7 +355,7 @@ static int add_identity(struct placer *p, const struct ds_extent *extent,
     if (extent->kind != DS_EXTENT_ENCODED &&
         extent->file_index == p->base_index &&
         extent->file_offset_bytes == guest)
-        return p->sink->kept(p->user, guest, length, data ? length : 0, err);
+        return hand_kept(p, guest, length, data ? length : 0, err);
     if (data)
         return push_data(p, extent, guest, length,
                          layout_place(p->layout, guest), err);
@@ -375,4 +396,24 @@ int placer_finish(struct placer *placer, struct ds_error *err)
     int result2 = flush_transfer(placer, err);
 
     return result != 0 ? result : result2;
+}
+
+int placer_run(struct placer *placer, struct ds_disk *disk,
+               struct ds_error *err)
+{
+    struct ds_extent extent;
+    struct ds_map *map = NULL;
+    int result = ds_map_open(disk, &map, err);
+
+    placer_start(placer);
+    while (result == 0) {
+        result = ds_map_next(map, &extent, err);
+        if (result <= 0)
+            break;
+        result = placer_add(placer, &extent, err);
+    }
+    if (result == 0)
+        result = placer_finish(placer, err);
+    ds_map_close(map);
+    return result;
 }

@@ -28,7 +28,7 @@
 #ifndef DS_CORE_PLACE_H
 #define DS_CORE_PLACE_H
 
-#include "format.h"
+#include "disk.h"
 
 /** Whether a place is given by the guest offset alone. */
 static inline bool layout_is_identity(const struct ds_target_layout *layout)
@@ -56,6 +56,7 @@ struct transfer {
                                         offset counts from its beginning */
 };
 
+/** Who is not interested in something leaves it NULL. */
 struct placer_sink {
     int (*units)(void *user, const struct ds_unit_run *run,
                  struct ds_error *err);
@@ -89,5 +90,9 @@ int placer_add(struct placer *placer, const struct ds_extent *extent,
                struct ds_error *err);
 /** Hand out what is still pending. */
 int placer_finish(struct placer *placer, struct ds_error *err);
+
+/** All of these over the whole disk. */
+int placer_run(struct placer *placer, struct ds_disk *disk,
+               struct ds_error *err);
 
 #endif

@@ -28,42 +28,10 @@ static int pass_transfer(void *user, const struct transfer *transfer,
     return emit_transfer(&pass->emit, transfer, err);
 }
 
-static int pass_kept(void *user, uint64_t offset_bytes, uint64_t length_bytes,
-                     uint64_t data_bytes, struct ds_error *err)
-{
-    (void)user;
-    (void)offset_bytes;
-    (void)length_bytes;
-    (void)data_bytes;
-    (void)err;
-    return 0;
-}
-
 static const struct placer_sink pass_sink = {
     .units = pass_units,
     .transfer = pass_transfer,
-    .kept = pass_kept,
 };
-
-/* An identity target has no unit runs: its place is the offset. */
-static int walk_map(struct pass *pass, struct ds_error *err)
-{
-    struct ds_extent extent;
-    struct ds_map *map = NULL;
-    int result = ds_map_open(pass->plan->disk, &map, err);
-
-    placer_start(&pass->placer);
-    while (result == 0) {
-        result = ds_map_next(map, &extent, err);
-        if (result <= 0)
-            break;
-        result = placer_add(&pass->placer, &extent, err);
-    }
-    if (result == 0)
-        result = placer_finish(&pass->placer, err);
-    ds_map_close(map);
-    return result;
-}
 
 static int emit_truncate(struct pass *pass, uint32_t target_index,
                          struct ds_error *err)
@@ -225,7 +193,7 @@ int plan_emit(struct ds_plan *plan, ds_op_fn *receive, void *user,
     if (result == 0)
         result = layout->encode != DS_CODEC_NONE
                      ? encode_units(plan, &pass.emit, !plan->executing, err)
-                     : walk_map(&pass, err);
+                     : placer_run(&pass.placer, plan->disk, err);
     if (result == 0)
         result = walk_used(&pass, err);
     if (result == 0)
