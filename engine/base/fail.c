@@ -23,6 +23,7 @@ static void set_file(struct ds_error *err, const char *path)
     err->file[length] = '\0';
 }
 
+DS_PRINTF(2, 0)
 static void set_message(struct ds_error *err, const char *format, va_list args)
 {
     /* A message too long is cut, never lost. */

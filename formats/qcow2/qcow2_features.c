@@ -53,7 +53,7 @@ static void feature_name(const struct qcow2_header *header,
                          const uint8_t *bytes, size_t length, unsigned bit,
                          char name[FEATURE_NAME_BYTES + 1])
 {
-    struct qcow2_extension extension;
+    struct qcow2_extension extension = { 0 };
     struct qcow2_feature_name_disk entry;
     size_t offset = header->header_length_bytes;
 
