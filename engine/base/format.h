@@ -213,6 +213,12 @@ struct ds_emitter {
     int (*write)(struct ds_emitter *emitter, uint32_t target_index,
                  uint64_t offset_bytes, const void *bytes, size_t length_bytes,
                  struct ds_error *err);
+    /** The same bytes as at its last call, at another place, both on pages:
+     * shared with it where that can be, else written. They stay valid and
+     * unchanged until target_finish has returned. NULL: write does. */
+    int (*repeat)(struct ds_emitter *emitter, uint32_t target_index,
+                  uint64_t offset_bytes, const void *bytes, size_t length_bytes,
+                  struct ds_error *err);
 };
 
 static inline int ds_emit(struct ds_emitter *emitter, uint32_t target_index,
@@ -221,6 +227,18 @@ static inline int ds_emit(struct ds_emitter *emitter, uint32_t target_index,
 {
     return emitter->write(emitter, target_index, offset_bytes, bytes,
                           length_bytes, err);
+}
+
+static inline int ds_emit_repeat(struct ds_emitter *emitter,
+                                 uint32_t target_index, uint64_t offset_bytes,
+                                 const void *bytes, size_t length_bytes,
+                                 struct ds_error *err)
+{
+    if (emitter->repeat == NULL)
+        return ds_emit(emitter, target_index, offset_bytes, bytes, length_bytes,
+                       err);
+    return emitter->repeat(emitter, target_index, offset_bytes, bytes,
+                           length_bytes, err);
 }
 
 /** A target being laid out. Formats embed this at the start of their own. */

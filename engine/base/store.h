@@ -72,6 +72,11 @@ struct ds_run {
     struct ds_file *const *targets; /* by ds_op.target_index */
     ds_progress_fn *progress;       /* may be NULL */
     void *user;
+    /** May be NULL. Told the bytes of a COPY after they were read and before
+     * they are written, in any order and from any thread. Not told of what
+     * does not pass through here: a server's copy. */
+    void (*copied)(void *user, const struct ds_op *op, uint64_t skip_bytes,
+                   const void *bytes, size_t length_bytes);
 };
 
 /** What a place can do, for a warning before space runs out. */
@@ -102,6 +107,11 @@ struct ds_store_ops {
     /** Read exactly. Beyond the end of the file: CORRUPT, truncated. */
     int (*read)(struct ds_file *file, uint64_t offset_bytes, void *buffer,
                 size_t length_bytes, struct ds_error *err);
+
+    /** Read large stretches of this file from storage itself from now on, and
+     * not from a cache, where that can be had. Before other threads read it.
+     * NULL: there is no such way. */
+    void (*from_storage)(struct ds_file *file);
 
     /** Make the file quiet: refuse when somebody writes to it (QEMU's and
      * VMware's locks), hold read locks, flush it, remember size and times. */
@@ -188,7 +198,9 @@ static inline void ds_file_close(struct ds_file *file)
 
 /* A sliding view of a file for tables that are walked forwards: reads are
  * large where the walk is sequential, small where it jumps. */
+#ifndef DS_WINDOW_BYTES_MAX /* smaller where fuzzers run */
 #define DS_WINDOW_BYTES_MAX ((size_t)256 * 1024)
+#endif
 
 struct ds_window {
     uint8_t *buffer; /* DS_WINDOW_BYTES_MAX, allocated at first use */

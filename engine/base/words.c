@@ -67,7 +67,7 @@ const char *ds_op_kind_name(enum ds_op_kind kind)
         [DS_OP_WRITE] = "write",       [DS_OP_ZERO] = "zero",
         [DS_OP_PUNCH] = "punch",       [DS_OP_TRUNCATE] = "truncate",
         [DS_OP_ENCODE] = "encode",     [DS_OP_BARRIER] = "barrier",
-        [DS_OP_ALLOCATE] = "allocate",
+        [DS_OP_ALLOCATE] = "allocate", [DS_OP_REPEAT] = "repeat",
     };
 
     return (unsigned)kind < DS_OP_KIND_COUNT ? names[kind] : "unknown";

@@ -3,64 +3,103 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-#include <xxhash.h>
 
 #include "arith.h"
+#include "crew.h"
 #include "fail.h"
 
-#define WORKER_COUNT_MAX 8u
-#define RING_COUNT 64u
+#define RING_COUNT 16u
+/* Beyond the cores, because reading waits for storage. */
+#define WAITING_COUNT 3u
 
 struct job {
+    struct compare_pieces right;
     struct ds_extent left;
-    struct ds_extent right;
-    size_t length_bytes;
+    bool has_left; /* else the right side has to have the digest */
+};
+
+struct worker {
+    struct reader left_reader;
+    struct reader right_reader;
+    uint8_t *left;
+    uint8_t *right;
+    struct job job;
+    int result;
 };
 
 struct compare {
     struct ds_file *const *left;
     struct ds_file *const *right;
+    struct crew *crew; /* NULL before the first job */
+    struct worker *workers;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct job ring[RING_COUNT];
     size_t head; /* the next to be taken; counts on beyond the ring */
     size_t tail; /* the next to be put */
     bool closing;
-    pthread_t threads[WORKER_COUNT_MAX];
-    unsigned thread_count;
-    uint64_t difference_offset_bytes;
+    struct compare_difference difference;
     int result;
     struct ds_error err;
 };
 
-static uint64_t first_difference(const struct job *job, const uint8_t *left,
-                                 const uint8_t *right)
-{
-    size_t same = 0;
+static const struct compare_difference no_difference = { DS_OFFSET_NONE, 1 };
 
-    if (XXH128_isEqual(XXH3_128bits(left, job->length_bytes),
-                       XXH3_128bits(right, job->length_bytes)))
-        return DS_OFFSET_NONE;
-    while (same < job->length_bytes && left[same] == right[same])
-        same++;
-    return job->left.guest_offset_bytes + same;
+/* -- one job --------------------------------------------------------------*/
+
+static struct compare_difference first_difference(const struct job *job,
+                                                  const uint8_t *left,
+                                                  const uint8_t *right)
+{
+    struct compare_difference difference = { job->left.guest_offset_bytes, 1 };
+    size_t length = job->right.length_bytes;
+
+    if (XXH128_isEqual(XXH3_128bits(left, length), XXH3_128bits(right, length)))
+        return no_difference;
+    for (size_t i = 0; i < length && left[i] == right[i]; i++)
+        difference.offset_bytes++;
+    return difference;
 }
 
-static int compare_job(struct reader *left, struct reader *right,
-                       const struct job *job, uint64_t *difference,
+static struct compare_difference
+hold_against(const struct compare_pieces *right, const uint8_t *bytes)
+{
+    struct compare_difference difference = {
+        right->extents[0].guest_offset_bytes, right->length_bytes
+    };
+
+    return XXH128_isEqual(XXH3_128bits(bytes, right->length_bytes),
+                          right->digest)
+               ? no_difference
+               : difference;
+}
+
+static int need(uint8_t **buffer, struct ds_error *err)
+{
+    if (*buffer == NULL)
+        *buffer = reader_buffer(COMPARE_PIECES_BYTES_MAX);
+    return *buffer != NULL ? 0 : ds_fail_memory(err);
+}
+
+static int compare_job(struct worker *worker,
+                       struct compare_difference *difference,
                        struct ds_error *err)
 {
-    const uint8_t *left_bytes, *right_bytes;
-    int result =
-        reader_read(left, &job->left, job->length_bytes, &left_bytes, err);
+    const struct job *job = &worker->job;
+    int result = need(&worker->right, err);
 
+    if (result == 0 && job->has_left)
+        result = need(&worker->left, err);
+    if (result == 0 && job->has_left)
+        result = reader_gather(&worker->left_reader, &job->left, 1,
+                               worker->left, err);
     if (result == 0)
-        result = reader_read(right, &job->right, job->length_bytes,
-                             &right_bytes, err);
+        result = reader_gather(&worker->right_reader, job->right.extents,
+                               job->right.count, worker->right, err);
     if (result == 0)
-        *difference = first_difference(job, left_bytes, right_bytes);
+        *difference = job->has_left
+                          ? first_difference(job, worker->left, worker->right)
+                          : hold_against(&job->right, worker->right);
     return result;
 }
 
@@ -80,12 +119,13 @@ static bool take(struct compare *compare, struct job *out)
     return got;
 }
 
-static void note(struct compare *compare, int result, uint64_t difference,
+static void note(struct compare *compare, int result,
+                 const struct compare_difference *difference,
                  const struct ds_error *err)
 {
     (void)pthread_mutex_lock(&compare->lock);
-    compare->difference_offset_bytes =
-        ds_min_u64(compare->difference_offset_bytes, difference);
+    if (difference->offset_bytes < compare->difference.offset_bytes)
+        compare->difference = *difference;
     if (result != 0 && compare->result == 0) {
         compare->result = result;
         compare->err = *err;
@@ -93,28 +133,29 @@ static void note(struct compare *compare, int result, uint64_t difference,
     (void)pthread_mutex_unlock(&compare->lock);
 }
 
-static void *work(void *argument)
+static void work(void *user, unsigned index)
 {
-    struct compare *compare = argument;
+    struct compare *compare = user;
+    struct worker *worker = &compare->workers[index];
     struct ds_error err = DS_ERROR_INIT;
-    struct reader left = { 0 }, right = { 0 };
-    struct job job;
-    int result = reader_init(&left, compare->left, &err);
 
-    if (result == 0)
-        result = reader_init(&right, compare->right, &err);
-    while (take(compare, &job)) {
-        uint64_t difference = DS_OFFSET_NONE;
+    reader_init(&worker->left_reader, compare->left);
+    reader_init(&worker->right_reader, compare->right);
+    while (take(compare, &worker->job)) {
+        struct compare_difference difference = no_difference;
 
         /* After an error the rest is only taken away. */
-        if (result == 0)
-            result = compare_job(&left, &right, &job, &difference, &err);
-        note(compare, result, difference, &err);
+        if (worker->result == 0)
+            worker->result = compare_job(worker, &difference, &err);
+        note(compare, worker->result, &difference, &err);
     }
-    reader_free(&left);
-    reader_free(&right);
-    return NULL;
+    reader_free(&worker->left_reader);
+    reader_free(&worker->right_reader);
+    free(worker->left);
+    free(worker->right);
 }
+
+/* -- the ring -------------------------------------------------------------*/
 
 int compare_open(struct ds_file *const *left, struct ds_file *const *right,
                  struct compare **out, struct ds_error *err)
@@ -125,7 +166,7 @@ int compare_open(struct ds_file *const *left, struct ds_file *const *right,
         return ds_fail_memory(err);
     compare->left = left;
     compare->right = right;
-    compare->difference_offset_bytes = DS_OFFSET_NONE;
+    compare->difference = no_difference;
     (void)pthread_mutex_init(&compare->lock, NULL);
     (void)pthread_cond_init(&compare->changed, NULL);
     *out = compare;
@@ -134,41 +175,65 @@ int compare_open(struct ds_file *const *left, struct ds_file *const *right,
 
 static int start(struct compare *compare, struct ds_error *err)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned wanted =
-        cores < 1 ? 1 : (unsigned)ds_min_u64((uint64_t)cores, WORKER_COUNT_MAX);
+    int result;
 
-    while (compare->thread_count < wanted &&
-           pthread_create(&compare->threads[compare->thread_count], NULL, work,
-                          compare) == 0)
-        compare->thread_count++;
-    return compare->thread_count > 0
-               ? 0
-               : ds_fail(err, DS_ERR_SYSTEM, "verify: no thread to be had");
+    if (compare->crew != NULL)
+        return 0;
+    result = crew_open(crew_size(WAITING_COUNT), &compare->crew, err);
+    if (result != 0)
+        return result;
+    if (crew_count(compare->crew) == 0)
+        return ds_fail(err, DS_ERR_SYSTEM, "verify: no thread to be had");
+    compare->workers =
+        calloc(crew_count(compare->crew), sizeof(*compare->workers));
+    if (compare->workers == NULL)
+        return ds_fail_memory(err);
+    crew_begin(compare->crew, work, compare);
+    return 0;
+}
+
+static int add(struct compare *compare, const struct ds_extent *left,
+               const struct compare_pieces *right, struct ds_error *err)
+{
+    int result = start(compare, err);
+    struct job *job;
+    bool stop;
+
+    if (result != 0)
+        return result;
+    (void)pthread_mutex_lock(&compare->lock);
+    while (compare->tail - compare->head == RING_COUNT)
+        (void)pthread_cond_wait(&compare->changed, &compare->lock);
+    job = &compare->ring[compare->tail++ % RING_COUNT];
+    job->right = *right;
+    job->has_left = left != NULL;
+    if (left != NULL) {
+        job->left = *left;
+        job->left.length_bytes = right->length_bytes;
+    }
+    stop = compare->result != 0 ||
+           compare->difference.offset_bytes != DS_OFFSET_NONE;
+    (void)pthread_cond_broadcast(&compare->changed);
+    (void)pthread_mutex_unlock(&compare->lock);
+    return stop ? 1 : 0;
 }
 
 int compare_add(struct compare *compare, const struct ds_extent *left,
                 const struct ds_extent *right, size_t length_bytes,
                 struct ds_error *err)
 {
-    bool stop;
+    struct compare_pieces pieces = { .count = 1, .length_bytes = length_bytes };
 
-    if (compare->thread_count == 0) {
-        int result = start(compare, err);
+    pieces.extents[0] = *right;
+    pieces.extents[0].length_bytes = length_bytes;
+    return add(compare, left, &pieces, err);
+}
 
-        if (result != 0)
-            return result;
-    }
-    (void)pthread_mutex_lock(&compare->lock);
-    while (compare->tail - compare->head == RING_COUNT)
-        (void)pthread_cond_wait(&compare->changed, &compare->lock);
-    compare->ring[compare->tail++ % RING_COUNT] =
-        (struct job){ *left, *right, length_bytes };
-    stop = compare->result != 0 ||
-           compare->difference_offset_bytes != DS_OFFSET_NONE;
-    (void)pthread_cond_broadcast(&compare->changed);
-    (void)pthread_mutex_unlock(&compare->lock);
-    return stop ? 1 : 0;
+int compare_add_pieces(struct compare *compare,
+                       const struct compare_pieces *pieces,
+                       struct ds_error *err)
+{
+    return add(compare, NULL, pieces, err);
 }
 
 static void join_all(struct compare *compare)
@@ -177,15 +242,19 @@ static void join_all(struct compare *compare)
     compare->closing = true;
     (void)pthread_cond_broadcast(&compare->changed);
     (void)pthread_mutex_unlock(&compare->lock);
-    while (compare->thread_count > 0)
-        (void)pthread_join(compare->threads[--compare->thread_count], NULL);
+    if (compare->workers != NULL)
+        crew_end(compare->crew);
+    crew_close(compare->crew);
+    free(compare->workers);
+    compare->crew = NULL;
+    compare->workers = NULL;
 }
 
-int compare_finish(struct compare *compare, uint64_t *difference_offset_bytes,
-                   struct ds_error *err)
+int compare_finish(struct compare *compare,
+                   struct compare_difference *difference, struct ds_error *err)
 {
     join_all(compare);
-    *difference_offset_bytes = compare->difference_offset_bytes;
+    *difference = compare->difference;
     if (compare->result != 0 && err != NULL)
         *err = compare->err;
     return compare->result;

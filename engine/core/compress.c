@@ -9,7 +9,11 @@
 
 #include "fail.h"
 
+/* On a disk half random, half text: libdeflate's 6 took half the time of
+ * zlib's 6 and packed a little tighter; zstd's 2 two thirds of the time of its
+ * usual 3, for a file larger by 0.6 %. */
 #define DEFLATE_LEVEL_USUAL 6
+#define ZSTD_LEVEL_USUAL 2
 
 struct compressor {
     enum ds_codec codec;
@@ -34,7 +38,7 @@ int compressor_open(enum ds_codec codec, int level, struct compressor **out,
     }
     compressor->codec = codec;
     if (level == 0)
-        level = zstd ? ZSTD_CLEVEL_DEFAULT : DEFLATE_LEVEL_USUAL;
+        level = zstd ? ZSTD_LEVEL_USUAL : DEFLATE_LEVEL_USUAL;
     compressor->level = level;
     if (zstd)
         compressor->zstd = ZSTD_createCCtx();

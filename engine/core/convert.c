@@ -38,6 +38,8 @@ static int compare(struct execution *execution, struct ds_disk *target,
     struct verify_options options = {
         .progress = execution->options->progress,
         .user = execution->options->user,
+        .witness = plan->witness,
+        .read_back = true,
     };
     int result =
         verify_disks(plan->disk, target, &options, &report->verify, err);

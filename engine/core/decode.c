@@ -1,31 +1,153 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * Workers take one operation after the other; each reads, decodes and writes
- * by itself, since the places are disjoint. Memory: a decoder per core.
- */
 #include "decode.h"
 
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "arith.h"
-#include "codec.h"
+#include "crew.h"
 #include "fail.h"
+#include "read.h"
 
-#define WORKER_COUNT_MAX 16u
+#define GROUP_BYTES (UINT64_C(1) << 20)
+#define GROUP_COUNT_MAX 64u
+/* Beyond the cores, because writing waits for storage. */
+#define WAITING_COUNT 3u
+/* One unit may be larger than a group. */
+#define BUFFER_BYTES ((size_t)DS_ENCODED_UNIT_BYTES_MAX)
 
-struct pool {
+struct group {
+    struct ds_extent extents[GROUP_COUNT_MAX];
+    size_t count;
+    uint64_t length_bytes;
+    uint32_t target_index;
+    uint64_t target_offset_bytes;
+    size_t first_op; /* DECODE operations from here to before end_op */
+    size_t end_op;
+};
+
+struct worker {
+    struct reader reader;
+    uint8_t *buffer;
+    struct group group;
+};
+
+struct decoding {
+    struct crew *crew;
+    struct worker workers[CREW_COUNT_MAX + 1]; /* the last: the caller */
     const struct decode_job *job;
-    struct ds_run quiet; /* for the workers: progress is this thread's */
+    struct ds_run quiet; /* for the workers: progress is the caller's */
     struct ds_op *ops;
     size_t count;
     pthread_mutex_t lock;
     size_t next;
+    uint64_t next_bytes; /* how much of that one is handed out */
     uint64_t done_bytes;
     int result; /* the first error */
     struct ds_error err;
 };
+
+/* -- groups ---------------------------------------------------------------*/
+
+static struct ds_extent extent_of(const struct ds_op *op, uint64_t skip)
+{
+    struct ds_extent extent = {
+        .guest_offset_bytes = op->guest_offset_bytes,
+        .length_bytes = op->length_bytes,
+        .kind = DS_EXTENT_ENCODED,
+        .file_index = op->source_index,
+        .file_offset_bytes = op->source_offset_bytes,
+        .encoding = op->encoding,
+    };
+
+    extent_advance(&extent, skip);
+    return extent;
+}
+
+static bool joins(const struct group *group, const struct ds_op *op)
+{
+    const struct ds_extent *last = &group->extents[group->count - 1];
+
+    return group->count < GROUP_COUNT_MAX &&
+           group->length_bytes + op->length_bytes <= GROUP_BYTES &&
+           op->target_index == group->target_index &&
+           op->target_offset_bytes ==
+               group->target_offset_bytes + group->length_bytes &&
+           op->guest_offset_bytes ==
+               last->guest_offset_bytes + last->length_bytes;
+}
+
+/* Compressed units are decoded whole, the rest can be cut. */
+static uint64_t part_of(const struct ds_op *op, uint64_t done)
+{
+    uint64_t most =
+        codec_is_cipher(op->encoding.codec) ? GROUP_BYTES : BUFFER_BYTES;
+
+    return ds_min_u64(op->length_bytes - done, most);
+}
+
+/* Add what is left of the next operation, or a part. False: it does not
+ * belong to the group. */
+static bool add_next(struct decoding *d, struct group *group)
+{
+    struct ds_op *op = &d->ops[d->next];
+    uint64_t part = part_of(op, d->next_bytes);
+
+    if (group->count > 0 && (d->next_bytes > 0 || !joins(group, op)))
+        return false;
+    if (group->count == 0) {
+        group->first_op = d->next;
+        group->target_index = op->target_index;
+        group->target_offset_bytes = op->target_offset_bytes + d->next_bytes;
+    }
+    if (d->next_bytes == 0)
+        op->status = 0;
+    group->extents[group->count] = extent_of(op, d->next_bytes);
+    group->extents[group->count++].length_bytes = part;
+    group->length_bytes += part;
+    group->end_op = d->next + 1;
+    d->next_bytes += part;
+    return true;
+}
+
+static bool next_group(struct decoding *d, struct group *group)
+{
+    group->count = 0;
+    group->length_bytes = 0;
+    (void)pthread_mutex_lock(&d->lock);
+    while (d->result == 0 && d->next < d->count) {
+        const struct ds_op *op = &d->ops[d->next];
+
+        if (op->kind == DS_OP_DECODE && d->next_bytes < op->length_bytes) {
+            if (!add_next(d, group))
+                break;
+            if (d->next_bytes < op->length_bytes)
+                break;
+        }
+        d->next++;
+        d->next_bytes = 0;
+    }
+    (void)pthread_mutex_unlock(&d->lock);
+    return group->count > 0;
+}
+
+static void finish_group(struct decoding *d, const struct group *group,
+                         int status, int result, const struct ds_error *err)
+{
+    (void)pthread_mutex_lock(&d->lock);
+    for (size_t i = group->first_op; i < group->end_op && status != 0; i++)
+        if (d->ops[i].kind == DS_OP_DECODE)
+            d->ops[i].status = status;
+    if (result != 0 && d->result == 0) {
+        d->result = result;
+        d->err = *err;
+    }
+    d->done_bytes += group->length_bytes;
+    (void)pthread_mutex_unlock(&d->lock);
+}
+
+/* -- one group ------------------------------------------------------------*/
 
 static bool is_zero(const uint8_t *bytes, size_t length_bytes)
 {
@@ -33,146 +155,169 @@ static bool is_zero(const uint8_t *bytes, size_t length_bytes)
            (bytes[0] == 0 && memcmp(bytes, bytes + 1, length_bytes - 1) == 0);
 }
 
-static int write_out(const struct pool *pool, const struct ds_op *op,
+static int write_out(const struct decoding *d, const struct group *group,
                      uint64_t skip_bytes, const uint8_t *bytes,
                      size_t length_bytes, int *status, struct ds_error *err)
 {
     struct ds_op write = {
         .kind = DS_OP_WRITE,
-        .target_index = op->target_index,
-        .target_offset_bytes = op->target_offset_bytes + skip_bytes,
+        .target_index = group->target_index,
+        .target_offset_bytes = group->target_offset_bytes + skip_bytes,
         .length_bytes = length_bytes,
         .data = bytes,
     };
     int result;
 
-    *status = 0;
-    if (pool->job->keep_holes && is_zero(bytes, length_bytes))
+    if (length_bytes == 0)
         return 0;
-    result = pool->job->store->run(&pool->quiet, &write, 1, err);
+    result = d->job->store->run(&d->quiet, &write, 1, err);
     *status = write.status;
     return result;
 }
 
-static int decode_one(struct decoder *decoder, const struct pool *pool,
-                      struct ds_op *op, struct ds_error *err)
+/* What is zeros as a whole stays a hole where it can. */
+static int write_group(const struct decoding *d, const struct group *group,
+                       const uint8_t *bytes, int *status, struct ds_error *err)
 {
-    struct ds_file *file = pool->quiet.sources[op->source_index];
-    struct ds_extent extent = {
-        .length_bytes = op->length_bytes,
-        .kind = DS_EXTENT_ENCODED,
-        .file_index = op->source_index,
-        .file_offset_bytes = op->source_offset_bytes,
-        .encoding = op->encoding,
-    };
-    uint64_t done = 0;
+    size_t begin = 0, end = 0;
     int result = 0;
 
-    op->status = 0;
-    while (result == 0 && op->status == 0 && done < op->length_bytes) {
-        size_t part = (size_t)ds_min_u64(op->length_bytes - done,
-                                         DS_ENCODED_UNIT_BYTES_MAX);
-        const uint8_t *bytes;
+    for (size_t i = 0; i < group->count && result == 0 && *status == 0; i++) {
+        size_t length = (size_t)group->extents[i].length_bytes;
 
-        result = decoder_read(decoder, file, &extent, done, part, &bytes, err);
-        if (result == 0)
-            result = write_out(pool, op, done, bytes, part, &op->status, err);
-        done += part;
+        if (d->job->keep_holes && is_zero(bytes + end, length)) {
+            result = write_out(d, group, begin, bytes + begin, end - begin,
+                               status, err);
+            begin = end + length;
+        }
+        end += length;
     }
-    return result;
+    return result != 0 || *status != 0
+               ? result
+               : write_out(d, group, begin, bytes + begin, end - begin, status,
+                           err);
 }
 
-/* The next operation to decode; NULL when there is none or one failed. */
-static struct ds_op *next_op(struct pool *pool)
+static void note(struct witness *witness, const struct group *group,
+                 const uint8_t *bytes)
 {
-    struct ds_op *op = NULL;
+    struct witness_place place = { 0 };
+    struct witness_record record = {
+        .offset_bytes = group->extents[0].file_offset_bytes,
+        .file_index = group->extents[0].file_index,
+        .length_bytes = (uint32_t)group->length_bytes,
+        .skip_bytes = group->extents[0].encoding.skip_bytes,
+    };
 
-    (void)pthread_mutex_lock(&pool->lock);
-    while (pool->result == 0 && op == NULL && pool->next < pool->count) {
-        if (pool->ops[pool->next].kind == DS_OP_DECODE)
-            op = &pool->ops[pool->next];
-        pool->next++;
-    }
-    (void)pthread_mutex_unlock(&pool->lock);
-    return op;
+    for (size_t i = 0; i < group->count; i++)
+        witness_place_add(&place, &group->extents[i]);
+    record.place = witness_place_end(&place);
+    record.digest = XXH3_128bits(bytes, (size_t)group->length_bytes);
+    witness_note(witness, &record);
 }
 
-static void finish_op(struct pool *pool, const struct ds_op *op, int result,
-                      const struct ds_error *err)
+static int decode_group(struct decoding *d, struct worker *worker, int *status,
+                        struct ds_error *err)
 {
-    (void)pthread_mutex_lock(&pool->lock);
-    if (result != 0 && pool->result == 0) {
-        pool->result = result;
-        pool->err = *err;
+    const struct group *group = &worker->group;
+    int result;
+
+    if (worker->buffer == NULL) {
+        worker->buffer = reader_buffer(BUFFER_BYTES);
+        if (worker->buffer == NULL)
+            return ds_fail_memory(err);
     }
-    if (op != NULL)
-        pool->done_bytes += op->length_bytes;
-    (void)pthread_mutex_unlock(&pool->lock);
+    worker->reader.files = d->quiet.sources;
+    result = reader_gather(&worker->reader, group->extents, group->count,
+                           worker->buffer, err);
+    if (result == 0 && d->job->witness != NULL)
+        note(d->job->witness, group, worker->buffer);
+    return result != 0 ? result
+                       : write_group(d, group, worker->buffer, status, err);
 }
 
-/* Tell how far all have come. Only the calling thread does. */
-static int report(struct pool *pool, struct ds_error *err)
+/* Tell how far all have come. Only the caller does. */
+static int report(struct decoding *d, struct ds_error *err)
 {
-    const struct ds_run *run = pool->job->run;
+    const struct ds_run *run = d->job->run;
     struct ds_progress progress = { .phase = "execute" };
 
     if (run->progress == NULL)
         return 0;
-    (void)pthread_mutex_lock(&pool->lock);
-    progress.done_bytes = pool->done_bytes;
-    progress.done_ops = pool->next;
-    (void)pthread_mutex_unlock(&pool->lock);
+    (void)pthread_mutex_lock(&d->lock);
+    progress.done_bytes = d->done_bytes;
+    progress.done_ops = d->next;
+    (void)pthread_mutex_unlock(&d->lock);
     if (run->progress(run->user, &progress) != 0)
         return ds_fail(err, DS_ERR_CANCELLED, "cancelled while decoding");
     return 0;
 }
 
-static void decode_all(struct pool *pool, bool reports)
+static void work(void *user, unsigned index)
 {
-    struct ds_error err = DS_ERROR_INIT;
-    struct decoder *decoder = NULL;
-    struct ds_op *op = NULL;
-    int result = decoder_open(&decoder, &err);
+    struct decoding *d = user;
+    struct worker *worker = &d->workers[index];
+    bool reports = index == crew_count(d->crew);
 
-    while (result == 0 && (op = next_op(pool)) != NULL) {
-        result = decode_one(decoder, pool, op, &err);
+    while (next_group(d, &worker->group)) {
+        struct ds_error err = DS_ERROR_INIT;
+        int status = 0;
+        int result = decode_group(d, worker, &status, &err);
+
         if (result == 0 && reports)
-            result = report(pool, &err);
-        finish_op(pool, op, result, &err);
+            result = report(d, &err);
+        finish_group(d, &worker->group, status, result, &err);
     }
-    if (op == NULL)
-        finish_op(pool, NULL, result, &err);
-    decoder_close(decoder);
 }
 
-static void *work(void *argument)
+/* -- a run ----------------------------------------------------------------*/
+
+int decoding_open(struct decoding **out, struct ds_error *err)
 {
-    decode_all(argument, false);
-    return NULL;
+    struct decoding *d = calloc(1, sizeof(*d));
+    int result;
+
+    if (d == NULL)
+        return ds_fail_memory(err);
+    result = crew_open(crew_size(WAITING_COUNT) - 1, &d->crew, err);
+    if (result != 0) {
+        free(d);
+        return result;
+    }
+    (void)pthread_mutex_init(&d->lock, NULL);
+    *out = d;
+    return 0;
 }
 
-int decode_run(const struct decode_job *job, struct ds_op *ops, size_t count,
-               struct ds_error *err)
+void decoding_close(struct decoding *decoding)
 {
-    struct pool pool = { .job = job, .ops = ops, .count = count };
-    pthread_t threads[WORKER_COUNT_MAX];
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t wanted = ds_min_u64(cores < 1 ? 1 : (uint64_t)cores,
-                                 ds_min_u64(count, WORKER_COUNT_MAX));
-    uint64_t started = 0;
+    if (decoding == NULL)
+        return;
+    crew_close(decoding->crew);
+    for (unsigned i = 0; i <= CREW_COUNT_MAX; i++) {
+        reader_free(&decoding->workers[i].reader);
+        free(decoding->workers[i].buffer);
+    }
+    (void)pthread_mutex_destroy(&decoding->lock);
+    free(decoding);
+}
 
-    pool.quiet = *job->run;
-    pool.quiet.progress = NULL;
-    (void)pthread_mutex_init(&pool.lock, NULL);
-    /* This thread works too, so that no thread to be had is no fault. */
-    while (started + 1 < wanted &&
-           pthread_create(&threads[started], NULL, work, &pool) == 0)
-        started++;
-    decode_all(&pool, true);
-    while (started > 0)
-        (void)pthread_join(threads[--started], NULL);
-    (void)pthread_mutex_destroy(&pool.lock);
-    if (pool.result != 0 && err != NULL)
-        *err = pool.err;
-    return pool.result;
+int decoding_run(struct decoding *d, const struct decode_job *job,
+                 struct ds_op *ops, size_t count, struct ds_error *err)
+{
+    d->job = job;
+    d->quiet = *job->run;
+    d->quiet.progress = NULL;
+    d->ops = ops;
+    d->count = count;
+    d->next = 0;
+    d->next_bytes = 0;
+    d->done_bytes = 0;
+    d->result = 0;
+    crew_begin(d->crew, work, d);
+    work(d, crew_count(d->crew));
+    crew_end(d->crew);
+    if (d->result != 0 && err != NULL)
+        *err = d->err;
+    return d->result;
 }

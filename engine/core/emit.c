@@ -50,6 +50,7 @@ static void account(struct ds_totals *totals, const struct ds_op *op)
     case DS_OP_PUNCH:
         totals->punched_bytes += op->length_bytes;
         break;
+    case DS_OP_REPEAT:
     case DS_OP_ZERO:
     case DS_OP_TRUNCATE:
     case DS_OP_ALLOCATE:
@@ -110,7 +111,7 @@ static int write_chunk(struct emit *emit, uint32_t target_index,
     length_bytes =
         (size_t)ds_min_u64(length_bytes, EMIT_ARENA_BYTES - emit->arena_used);
     if (write_joins(emit, target_index, offset_bytes)) {
-        room = emit->arena + emit->arena_used;
+        room = emit->arena + emit->arena_phase + emit->arena_used;
         emit->ops[emit->op_count - 1].length_bytes += length_bytes;
         emit->totals.metadata_bytes += length_bytes;
     } else {
@@ -122,7 +123,9 @@ static int write_chunk(struct emit *emit, uint32_t target_index,
         result = emit_op(emit, &op, err); /* may flush and reset the arena */
         if (result != 0)
             return result;
-        room = emit->arena + emit->arena_used;
+        if (emit->arena_used == 0)
+            emit->arena_phase = offset_bytes % EMIT_PAGE_BYTES;
+        room = emit->arena + emit->arena_phase + emit->arena_used;
         emit->ops[emit->op_count - 1].data = room;
     }
     memcpy(room, bytes, length_bytes);
@@ -155,10 +158,45 @@ static int emitter_write(struct ds_emitter *emitter, uint32_t target_index,
     return 0;
 }
 
+/* A page that thousands refer to is slow to ask about on btrfs, which looks
+ * at each of them, so a new one is written from time to time. */
+#define REPEAT_COUNT_MAX 32u
+
+static int emitter_repeat(struct ds_emitter *emitter, uint32_t target_index,
+                          uint64_t offset_bytes, const void *bytes,
+                          size_t length_bytes, struct ds_error *err)
+{
+    struct emit *emit = (struct emit *)emitter;
+    struct ds_op op = {
+        .kind = DS_OP_REPEAT,
+        .target_index = target_index,
+        .source_offset_bytes = emit->repeat_offset_bytes,
+        .target_offset_bytes = offset_bytes,
+        .length_bytes = length_bytes,
+        .data = bytes,
+    };
+    int result;
+
+    if (emit->repeat_count > 0) {
+        emit->repeat_count--;
+        return emit_op(emit, &op, err);
+    }
+    result = emitter_write(emitter, target_index, offset_bytes, bytes,
+                           length_bytes, err);
+    if (result != 0 || !emit->can_repeat)
+        return result;
+    emit->repeat_offset_bytes = offset_bytes;
+    emit->repeat_count = REPEAT_COUNT_MAX;
+    return emit_barrier(emit, err);
+}
+
 int emit_init(struct emit *emit, uint64_t guest_size_bytes,
               struct ds_error *err)
 {
     emit->emitter.write = emitter_write;
+    emit->emitter.repeat = emitter_repeat;
+    emit->repeat_count = 0;
+    emit->can_repeat = emit->domains[0].range;
     emit->tail_end_bytes = emit->layout->ends_with_data
                                ? layout_place(emit->layout, guest_size_bytes)
                                : DS_OFFSET_NONE;
@@ -170,7 +208,8 @@ int emit_init(struct emit *emit, uint64_t guest_size_bytes,
     if (emit->receive == NULL)
         return 0;
     emit->ops = calloc(EMIT_OP_COUNT, sizeof(*emit->ops));
-    emit->arena = malloc(EMIT_ARENA_BYTES);
+    emit->arena =
+        aligned_alloc(EMIT_PAGE_BYTES, EMIT_ARENA_BYTES + EMIT_PAGE_BYTES);
     return emit->ops != NULL && emit->arena != NULL ? 0 : ds_fail_memory(err);
 }
 
@@ -248,6 +287,7 @@ static int emit_decode(struct emit *emit, const struct transfer *transfer,
     extent_advance(&piece, transfer->source_offset_bytes);
     op.source_offset_bytes = piece.file_offset_bytes;
     op.encoding = piece.encoding;
+    op.guest_offset_bytes = piece.guest_offset_bytes;
     op.reason = codec_is_cipher(piece.encoding.codec) ? DS_COPY_ENCRYPTED
                                                       : DS_COPY_COMPRESSED;
     return emit_op(emit, &op, err);

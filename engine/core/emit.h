@@ -16,6 +16,7 @@
 
 #define EMIT_OP_COUNT 512u
 #define EMIT_ARENA_BYTES ((size_t)4 << 20)
+#define EMIT_PAGE_BYTES ((size_t)4096)
 
 struct emit {
     struct ds_emitter emitter; /* what formats write tables through */
@@ -32,6 +33,11 @@ struct emit {
     size_t op_count;
     uint8_t *arena;
     size_t arena_used;
+    uint64_t repeat_offset_bytes; /* where the bytes were written that repeat */
+    unsigned repeat_count;        /* how many places share those */
+    bool can_repeat;
+    size_t arena_phase; /* bytes begin in memory as in the file, modulo the
+                           page: then stores can write past a cache */
 };
 
 /** Fill in domains, sources, layout, has_base, receive and user before. */

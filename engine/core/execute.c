@@ -6,6 +6,7 @@
 
 #include "decode.h"
 #include "fail.h"
+#include "witness.h"
 
 int execute_create(struct execution *execution, struct ds_error *err)
 {
@@ -81,6 +82,51 @@ static bool has_decode(const struct ds_op *ops, size_t count)
     return false;
 }
 
+/* The store tells of what it copies; this may be in any thread. */
+static void note_copied(void *user, const struct ds_op *op, uint64_t skip_bytes,
+                        const void *bytes, size_t length_bytes)
+{
+    const struct execution *execution = user;
+    struct witness_place place = { 0 };
+    struct ds_extent piece = {
+        .length_bytes = length_bytes,
+        .kind = DS_EXTENT_DATA,
+        .file_index = op->source_index,
+        .file_offset_bytes = op->source_offset_bytes + skip_bytes,
+    };
+    struct witness_record record = {
+        .offset_bytes = piece.file_offset_bytes,
+        .file_index = piece.file_index,
+        .length_bytes = (uint32_t)length_bytes,
+    };
+
+    if (length_bytes == 0 || length_bytes > UINT32_MAX)
+        return;
+    witness_place_add(&place, &piece);
+    record.place = witness_place_end(&place);
+    record.digest = XXH3_128bits(bytes, length_bytes);
+    witness_note(execution->plan->witness, &record);
+}
+
+static int decode(struct execution *execution, const struct ds_run *run,
+                  struct ds_op *ops, size_t count, struct ds_error *err)
+{
+    const struct ds_plan *plan = execution->plan;
+    struct decode_job job = {
+        .run = run,
+        .store = plan->store,
+        .witness = plan->witness,
+        .keep_holes = plan->base_index == DS_FILE_NONE,
+    };
+    int result = 0;
+
+    if (execution->decoding == NULL)
+        result = decoding_open(&execution->decoding, err);
+    return result != 0
+               ? result
+               : decoding_run(execution->decoding, &job, ops, count, err);
+}
+
 static int run_batch(struct execution *execution, struct ds_op *ops,
                      size_t count, struct ds_error *err)
 {
@@ -90,19 +136,14 @@ static int run_batch(struct execution *execution, struct ds_op *ops,
         .targets = execution->files,
         .progress =
             execution->options->progress != NULL ? whole_progress : NULL,
+        .copied = plan->witness != NULL ? note_copied : NULL,
         .user = execution,
-    };
-
-    struct decode_job job = {
-        .run = &run,
-        .store = plan->store,
-        .keep_holes = plan->base_index == DS_FILE_NONE,
     };
     int result = plan->store->run(&run, ops, count, err);
 
     /* The store leaves DECODE to us: it knows no codecs. */
     return result == 0 && has_decode(ops, count)
-               ? decode_run(&job, ops, count, err)
+               ? decode(execution, &run, ops, count, err)
                : result;
 }
 
@@ -156,6 +197,9 @@ static int execute_batch(void *user, struct ds_op *ops, size_t count,
     for (size_t i = 0; i < count && result == 0; i++) {
         if (clone_refused(&ops[i]))
             result = copy_instead(execution, &ops[i], err);
+        if (ops[i].kind == DS_OP_REPEAT &&
+            ops[i].reason == DS_COPY_CLONE_REFUSED)
+            execution->refused.metadata_bytes += ops[i].length_bytes;
         execution->done_bytes += ops[i].data_bytes;
     }
     execution->done_ops += count;
@@ -166,12 +210,18 @@ int execute_run(struct execution *execution, struct ds_error *err)
 {
     struct ds_plan *plan = execution->plan;
     const struct ds_totals *refused = &execution->refused;
-    int result;
+    int result = 0;
 
+    if (!execution->options->no_verify)
+        result = witness_open(&plan->witness, err);
     plan->executing = true;
-    result = plan_emit(plan, execute_batch, execution, err);
+    if (result == 0)
+        result = plan_emit(plan, execute_batch, execution, err);
     plan->executing = false;
+    decoding_close(execution->decoding);
+    execution->decoding = NULL;
 
+    plan->totals.metadata_bytes += refused->metadata_bytes;
     plan->totals.shared_bytes -= refused->shared_bytes;
     plan->totals.op_count[DS_OP_CLONE] -= refused->op_count[DS_OP_CLONE];
     plan->totals.op_count[DS_OP_COPY] += refused->op_count[DS_OP_CLONE];
@@ -194,6 +244,8 @@ int execute_sync(struct execution *execution, struct ds_error *err)
 
 void execute_close(struct execution *execution)
 {
+    witness_close(execution->plan->witness);
+    execution->plan->witness = NULL;
     for (unsigned i = 0; i < DS_TARGET_FILE_COUNT_MAX; i++) {
         ds_file_close(execution->files[i]);
         execution->files[i] = NULL;

@@ -18,12 +18,14 @@ struct execution {
     struct ds_totals refused; /* what was planned as clone, done as copy */
     uint64_t done_bytes;
     uint64_t done_ops;
+    struct decoding *decoding; /* while running; NULL before it is needed */
 };
 
 /** Create the target's .partial files. On failure none is left. */
 int execute_create(struct execution *execution, struct ds_error *err);
 
-/** Run all operations. */
+/** Run all operations. Unless there is to be no verification, plan->witness
+ * then knows what was read; it lives until execute_close. */
 int execute_run(struct execution *execution, struct ds_error *err);
 
 /** Flush all files. */

@@ -23,6 +23,8 @@
 #define PLAN_NOTE_COUNT_MAX 4u
 #define PLAN_NOTE_BYTES 512u
 
+struct witness;
+
 struct ds_plan {
     struct ds_disk *disk;
     const struct ds_store_ops *store;
@@ -39,6 +41,7 @@ struct ds_plan {
     struct ds_totals totals;
     char *paths[DS_TARGET_FILE_COUNT_MAX];
     char *reference; /* how the target names the source's file, if it does */
+    struct witness *witness; /* while executing, unless nobody verifies */
     bool executing;  /* the operations are for a store, not for a reader */
     bool replaces;   /* the named file exists, and force allows it */
     char notes[PLAN_NOTE_COUNT_MAX][PLAN_NOTE_BYTES];

@@ -1,61 +1,103 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "read.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "arith.h"
 #include "fail.h"
 
-int reader_init(struct reader *reader, struct ds_file *const *files,
-                struct ds_error *err)
+#define BUFFER_ALIGN_BYTES ((size_t)4096)
+/* Reading so much for nothing costs less than another read. */
+#define PREFETCH_GAP_BYTES (UINT64_C(64) << 10)
+
+void reader_init(struct reader *reader, struct ds_file *const *files)
 {
     *reader = (struct reader){ .files = files };
-    reader->buffer = malloc(READ_CHUNK_BYTES);
-    return reader->buffer != NULL ? 0 : ds_fail_memory(err);
 }
 
 void reader_free(struct reader *reader)
 {
     decoder_close(reader->decoder);
-    free(reader->buffer);
     *reader = (struct reader){ 0 };
 }
 
-static int read_encoded(struct reader *reader, const struct ds_extent *extent,
-                        size_t length_bytes, const uint8_t **bytes,
-                        struct ds_error *err)
+uint8_t *reader_buffer(size_t length_bytes)
 {
-    if (reader->decoder == NULL) {
-        int result = decoder_open(&reader->decoder, err);
-
-        if (result != 0)
-            return result;
-    }
-    return decoder_read(reader->decoder, reader->files[extent->file_index],
-                        extent, 0, length_bytes, bytes, err);
+    return aligned_alloc(BUFFER_ALIGN_BYTES,
+                         (size_t)ds_align_up(length_bytes, BUFFER_ALIGN_BYTES));
 }
 
-int reader_read(struct reader *reader, const struct ds_extent *extent,
-                size_t length_bytes, const uint8_t **bytes,
-                struct ds_error *err)
+static bool is_compressed(const struct ds_extent *extent)
 {
-    assert(length_bytes <= READ_CHUNK_BYTES);
-    *bytes = reader->buffer;
+    return extent->kind == DS_EXTENT_ENCODED &&
+           !codec_is_cipher(extent->encoding.codec);
+}
+
+/* Fetch the stored bytes of as many units as lie together. Returns how many
+ * extents those are; 0: not worth it. */
+static size_t prefetch(struct reader *reader, const struct ds_extent *extents,
+                       size_t count)
+{
+    uint64_t begin = extents->file_offset_bytes, end = begin, unit_end;
+    size_t together = 0;
+
+    while (together < count && is_compressed(&extents[together])) {
+        const struct ds_extent *next = &extents[together];
+
+        if (next->file_index != extents->file_index ||
+            next->file_offset_bytes < begin ||
+            !ds_add_u64(next->file_offset_bytes, next->encoding.stored_bytes,
+                        &unit_end) ||
+            next->file_offset_bytes - begin > DECODER_PREFETCH_BYTES_MAX ||
+            next->file_offset_bytes > end + PREFETCH_GAP_BYTES ||
+            unit_end - begin > DECODER_PREFETCH_BYTES_MAX)
+            break;
+        end = ds_max_u64(end, unit_end);
+        together++;
+    }
+    if (together > 1)
+        decoder_prefetch(reader->decoder, reader->files[extents->file_index],
+                         begin, (size_t)(end - begin));
+    return together;
+}
+
+static int read_one(struct reader *reader, const struct ds_extent *extent,
+                    uint8_t *out, struct ds_error *err)
+{
+    size_t length = (size_t)extent->length_bytes;
+
     switch (extent->kind) {
     case DS_EXTENT_DATA:
         return ds_file_read(reader->files[extent->file_index],
-                            extent->file_offset_bytes, reader->buffer,
-                            length_bytes, err);
+                            extent->file_offset_bytes, out, length, err);
     case DS_EXTENT_ENCODED:
-        return read_encoded(reader, extent, length_bytes, bytes, err);
+        return decoder_read(reader->decoder, reader->files[extent->file_index],
+                            extent, 0, length, out, err);
     case DS_EXTENT_ZERO:
     case DS_EXTENT_HOLE:
-        memset(reader->buffer, 0, length_bytes);
+        memset(out, 0, length);
         break;
     }
     return 0;
+}
+
+int reader_gather(struct reader *reader, const struct ds_extent *extents,
+                  size_t count, uint8_t *out, struct ds_error *err)
+{
+    size_t fetched = 0; /* extents before this one are in the decoder */
+    int result = 0;
+
+    for (size_t i = 0; i < count && result == 0; i++) {
+        if (extents[i].kind == DS_EXTENT_ENCODED && reader->decoder == NULL)
+            result = decoder_open(&reader->decoder, err);
+        if (result == 0 && i >= fetched && is_compressed(&extents[i]))
+            fetched = i + prefetch(reader, extents + i, count - i);
+        if (result == 0)
+            result = read_one(reader, &extents[i], out, err);
+        out += extents[i].length_bytes;
+    }
+    return result;
 }
 
 int ds_disk_read_extent(struct ds_disk *disk, const struct ds_extent *extent,
@@ -63,26 +105,15 @@ int ds_disk_read_extent(struct ds_disk *disk, const struct ds_extent *extent,
                         struct ds_error *err)
 {
     struct ds_extent rest = *extent;
-    uint8_t *out = buffer;
     struct reader reader;
     int result;
 
     if (!ds_range_fits(skip_bytes, length_bytes, extent->length_bytes))
         return ds_fail(err, DS_ERR_ARG, "read: beyond the extent's end");
     extent_advance(&rest, skip_bytes);
-    result = reader_init(&reader, disk->files, err);
-    while (result == 0 && length_bytes > 0) {
-        size_t part = (size_t)ds_min_u64(length_bytes, READ_CHUNK_BYTES);
-        const uint8_t *bytes;
-
-        result = reader_read(&reader, &rest, part, &bytes, err);
-        if (result != 0)
-            break;
-        memcpy(out, bytes, part);
-        extent_advance(&rest, part);
-        out += part;
-        length_bytes -= part;
-    }
+    rest.length_bytes = length_bytes;
+    reader_init(&reader, disk->files);
+    result = reader_gather(&reader, &rest, 1, buffer, err);
     reader_free(&reader);
     return result;
 }

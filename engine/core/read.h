@@ -1,5 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reading what the guest reads, for one thread. */
+/*
+ * Reading what the guest reads, for one thread: pieces of the map, which need
+ * not lie together, into one buffer.
+ *
+ *   extents  | DATA | ENCODED ENCODED ENCODED | ZERO | DATA |
+ *               read   one read, then decode    fill   read
+ *   out      [......................................... ....]
+ */
 #ifndef DS_CORE_READ_H
 #define DS_CORE_READ_H
 
@@ -11,17 +18,17 @@
 struct reader {
     struct ds_file *const *files; /* by ds_extent.file_index */
     struct decoder *decoder;      /* made when first needed */
-    uint8_t *buffer;              /* READ_CHUNK_BYTES */
 };
 
-int reader_init(struct reader *reader, struct ds_file *const *files,
-                struct ds_error *err);
+void reader_init(struct reader *reader, struct ds_file *const *files);
 void reader_free(struct reader *reader);
 
-/** The first `length_bytes` (at most READ_CHUNK_BYTES) of the extent. *bytes
- * is valid until the next call. */
-int reader_read(struct reader *reader, const struct ds_extent *extent,
-                size_t length_bytes, const uint8_t **bytes,
-                struct ds_error *err);
+/** All bytes of `count` extents, one after the other, into `out`. */
+int reader_gather(struct reader *reader, const struct ds_extent *extents,
+                  size_t count, uint8_t *out, struct ds_error *err);
+
+/** Room for reader_gather that stores can read into past the cache; NULL when
+ * out of memory. To be freed with free(). */
+uint8_t *reader_buffer(size_t length_bytes);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "verify.h"
 
+#include <assert.h>
 #include <string.h>
 #include <time.h>
 
@@ -8,6 +9,7 @@
 #include "codec.h"
 #include "compare.h"
 #include "fail.h"
+#include "witness.h"
 
 #define PROGRESS_BYTES (UINT64_C(16) << 20)
 
@@ -26,6 +28,7 @@ struct comparison {
     const struct verify_options *options;
     struct ds_verify_report *report;
     uint64_t reported_bytes; /* at the last progress call */
+    struct compare_pieces pieces;
 };
 
 /* What physically lies under a range. */
@@ -158,10 +161,118 @@ static int compare_range(struct comparison *c, uint64_t *length,
                        (size_t)*length, err);
 }
 
-static int report_progress(struct comparison *c, uint64_t total,
+/* -- by the witness -------------------------------------------------------*/
+
+static int side_seek(struct side *side, uint64_t position, struct ds_error *err)
+{
+    ds_map_seek(side->map, position);
+    side->extent.length_bytes = 0;
+    return side_refill(side, err);
+}
+
+/* The next piece of a side, of at most `length` bytes; the side moves on. */
+static int side_take(struct side *side, uint64_t length, struct ds_extent *out,
+                     struct ds_error *err)
+{
+    int result = side_refill(side, err);
+
+    if (result != 0)
+        return result;
+    *out = side->extent;
+    out->length_bytes = ds_min_u64(out->length_bytes, length);
+    assert(out->length_bytes > 0);
+    extent_advance(&side->extent, out->length_bytes);
+    return 0;
+}
+
+static int take_place(struct side *side, uint64_t length, uint64_t *place,
+                      struct ds_error *err)
+{
+    struct witness_place folded = { 0 };
+    struct ds_extent piece;
+    int result = 0;
+
+    while (result == 0 && length > 0) {
+        result = side_take(side, length, &piece, err);
+        if (result != 0)
+            break;
+        witness_place_add(&folded, &piece);
+        length -= piece.length_bytes;
+    }
+    *place = witness_place_end(&folded);
+    return result;
+}
+
+static void note_unproven(struct comparison *c)
+{
+    bool nowhere = c->left.extent.file_index == DS_FILE_NONE ||
+                   c->right.extent.file_index == DS_FILE_NONE;
+
+    if (c->report->not_proven == NULL)
+        c->report->not_proven = nowhere
+                                    ? "zeros on one side only"
+                                    : why_not(c, GROUND_BLOCKS, GROUND_BLOCKS);
+}
+
+/* 0 with fewer bytes than asked for: it lies in too many pieces. */
+static int take_pieces(struct side *side, uint64_t length,
+                       struct compare_pieces *out, struct ds_error *err)
+{
+    int result = 0;
+
+    out->count = 0;
+    out->length_bytes = 0;
+    while (result == 0 && out->length_bytes < length &&
+           out->count < COMPARE_PIECE_COUNT_MAX) {
+        struct ds_extent *piece = &out->extents[out->count];
+
+        result = side_take(side, length - out->length_bytes, piece, err);
+        if (result != 0)
+            break;
+        out->count++;
+        out->length_bytes += (size_t)piece->length_bytes;
+    }
+    return result;
+}
+
+/* Try to hold the target against what the source was read to be. *length is
+ * 0 when the witness does not know; else both sides have moved on. */
+static int ask_witness(struct comparison *c, uint64_t position, uint64_t limit,
+                       uint64_t *length, struct ds_error *err)
+{
+    const struct witness *witness = c->options->witness;
+    const struct witness_record *record =
+        witness != NULL ? witness_find(witness, &c->left.extent) : NULL;
+    struct compare_pieces *pieces = &c->pieces;
+    uint64_t place;
+    int result;
+
+    *length = 0;
+    if (record == NULL || record->length_bytes > limit - position ||
+        record->length_bytes > COMPARE_PIECES_BYTES_MAX)
+        return 0;
+    note_unproven(c);
+    result = take_place(&c->left, record->length_bytes, &place, err);
+    if (result == 0 && place == record->place)
+        result = take_pieces(&c->right, record->length_bytes, pieces, err);
+    if (result != 0)
+        return result;
+    if (place == record->place &&
+        pieces->length_bytes == record->length_bytes) {
+        *length = record->length_bytes;
+        c->report->witnessed_bytes += *length;
+        pieces->digest = record->digest;
+        return compare_add_pieces(c->compare, pieces, err);
+    }
+    result = side_seek(&c->left, position, err);
+    return result != 0 ? result : side_seek(&c->right, position, err);
+}
+
+/* -------------------------------------------------------------------------*/
+
+static int report_progress(struct comparison *c, uint64_t done, uint64_t total,
                            struct ds_error *err)
 {
-    uint64_t done = c->left.extent.guest_offset_bytes;
     struct ds_progress progress = { .phase = "verify",
                                     .done_bytes = done,
                                     .total_bytes = total };
@@ -175,42 +286,87 @@ static int report_progress(struct comparison *c, uint64_t total,
     return 0;
 }
 
-static int walk(struct comparison *c, uint64_t size, struct ds_error *err)
+static int walk(struct comparison *c, uint64_t position, uint64_t end,
+                struct ds_error *err)
 {
-    uint64_t position = 0, length = 0;
+    uint64_t length = 0;
     int result = 0;
 
-    while (result == 0 && position < size) {
+    while (result == 0 && position < end) {
         result = side_refill(&c->left, err);
         if (result == 0)
             result = side_refill(&c->right, err);
         if (result == 0)
+            result = ask_witness(c, position, end, &length, err);
+        if (result == 0 && length == 0) {
             result = compare_range(c, &length, err);
-        if (result != 0)
-            break;
-        extent_advance(&c->left.extent, length);
-        extent_advance(&c->right.extent, length);
+            if (result != 0)
+                break;
+            extent_advance(&c->left.extent, length);
+            extent_advance(&c->right.extent, length);
+        }
         position += length;
-        result = report_progress(c, size, err);
+        if (result == 0)
+            result = report_progress(c, position, end, err);
     }
     return result < 0 ? result : 0;
+}
+
+static int compare_stretch(struct comparison *c, uint64_t begin, uint64_t end,
+                           struct compare_difference *difference,
+                           struct ds_error *err)
+{
+    int result = compare_open(c->left.disk->files, c->right.disk->files,
+                              &c->compare, err);
+
+    if (result == 0)
+        result = walk(c, begin, end, err);
+    if (result == 0)
+        result = compare_finish(c->compare, difference, err);
+    compare_close(c->compare);
+    return result;
+}
+
+/* The target does not read what the source was: find out where. Should it
+ * equal the source as that reads now, the stretch's beginning must do. */
+static int refine(struct comparison *c, struct compare_difference *difference,
+                  struct ds_error *err)
+{
+    struct verify_options plain = { .progress = NULL };
+    struct ds_verify_report ignored = { .identical = false };
+    struct compare_difference exact;
+    uint64_t begin = difference->offset_bytes;
+    int result;
+
+    c->options = &plain;
+    c->report = &ignored;
+    result = side_seek(&c->left, begin, err);
+    if (result == 0)
+        result = side_seek(&c->right, begin, err);
+    if (result == 0)
+        result = compare_stretch(c, begin, begin + difference->within_bytes,
+                                 &exact, err);
+    if (result == 0 && exact.offset_bytes != DS_OFFSET_NONE)
+        *difference = exact;
+    return result;
 }
 
 static int compare_all(struct comparison *c, uint64_t size,
                        struct ds_error *err)
 {
     struct ds_verify_report *report = c->report;
-    int result = compare_open(c->left.disk->files, c->right.disk->files,
-                              &c->compare, err);
+    struct compare_difference difference;
+    int result;
 
+    if (c->options->witness != NULL)
+        witness_seal(c->options->witness);
+    result = compare_stretch(c, 0, size, &difference, err);
+    if (result == 0 && difference.within_bytes > 1)
+        result = refine(c, &difference, err);
     if (result == 0)
-        result = walk(c, size, err);
-    if (result == 0)
-        result =
-            compare_finish(c->compare, &report->difference_offset_bytes, err);
-    compare_close(c->compare);
+        report->difference_offset_bytes = difference.offset_bytes;
     report->identical =
-        result == 0 && report->difference_offset_bytes == DS_OFFSET_NONE;
+        result == 0 && difference.offset_bytes == DS_OFFSET_NONE;
     return result;
 }
 
@@ -236,6 +392,9 @@ int verify_disks(struct ds_disk *left, struct ds_disk *right,
     (void)clock_gettime(CLOCK_MONOTONIC, &begin);
     *report = (struct ds_verify_report){ .identical = true };
     result = side_start(&c.left, left, err);
+    for (uint32_t i = 0; i < right->file_count && options->read_back; i++)
+        if (right->files[i]->store->from_storage != NULL)
+            right->files[i]->store->from_storage(right->files[i]);
     if (result == 0)
         result = side_start(&c.right, right, err);
     if (result == 0)
@@ -254,7 +413,7 @@ int ds_verify(struct ds_disk *left, struct ds_disk *right,
               ds_progress_fn *progress, void *user,
               struct ds_verify_report *report, struct ds_error *err)
 {
-    struct verify_options options = { progress, user };
+    struct verify_options options = { .progress = progress, .user = user };
 
     return verify_disks(left, right, &options, report, err);
 }

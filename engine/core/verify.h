@@ -12,15 +12,24 @@
  * delalloc, encoded, inline or unaligned one), on the same storage. Holes and
  * unwritten extents read as zeros. Whatever is not proven is read on both
  * sides and compared by XXH3-128, and the report says why.
+ *
+ * In a conversion there is a witness, which knows the digests of what was
+ * read from the source while it was copied (witness.h). Where the source's map
+ * names the very places of a record, the target alone is read, from storage.
  */
 #ifndef DS_CORE_VERIFY_H
 #define DS_CORE_VERIFY_H
 
 #include "disk.h"
 
+struct witness;
+
 struct verify_options {
     ds_progress_fn *progress;
     void *user;
+    struct witness *witness; /* of the left side, or NULL */
+    bool read_back; /* read the right side's files from storage, not from a
+                       cache, where the store can */
 };
 
 int verify_disks(struct ds_disk *left, struct ds_disk *right,

@@ -265,7 +265,7 @@ int ova_target_encoded(struct ds_target *base, uint64_t unit,
                        struct ds_emitter *emitter, struct ds_error *err)
 {
     struct ova_target *target = target_of(base);
-    struct shift shift = { { shift_write }, target, emitter };
+    struct shift shift = { { .write = shift_write }, target, emitter };
     int result;
 
     target->is_dry = stored == NULL;
@@ -354,7 +354,7 @@ int ova_target_finish(struct ds_target *base, struct ds_emitter *emitter,
                       struct ds_error *err)
 {
     struct ova_target *target = target_of(base);
-    struct shift shift = { { shift_write }, target, emitter };
+    struct shift shift = { { .write = shift_write }, target, emitter };
     struct ds_target *disk = target->disk;
     uint8_t disk_digest[DS_DIGEST_BYTES_MAX] = { 0 };
     uint8_t descriptor_digest[DS_DIGEST_BYTES_MAX] = { 0 };

@@ -11,7 +11,9 @@
  *
  * A block's bitmap, all ones, takes the last sectors of a 4 KiB page before
  * the block, so that the block itself begins on a page and can be shared: by
- * us now and by whoever converts this file next. All known writers put the
+ * us now and by whoever converts this file next. Those pages are all the same
+ * and are shared among themselves: a page written for each would cost the
+ * flush more than all clones do. All known writers put the
  * BAT at 1536, so do we; it grows from the head into the table area.
  *
  * Order: bitmaps as blocks are placed, the BAT in windows of 1 MiB as the
@@ -57,7 +59,7 @@ struct vhd_target {
     struct vhd_footer footer;
     struct vhd_header header; /* dynamic only, as is all below but the end */
     uint32_t bitmap_bytes;
-    uint8_t *bitmap;              /* all ones */
+    uint8_t *bitmap;              /* a page that ends with all ones */
     uint8_t *window;              /* entries from window_first on */
     uint32_t window_entry_count;  /* that there is room for */
     uint32_t window_first;        /* a multiple of WINDOW_ENTRY_COUNT */
@@ -161,14 +163,15 @@ static int dynamic_init(struct vhd_target *target, uint64_t size_bytes,
         .gap_bytes = PAGE_BYTES,
         .file_count = 1,
     };
-    target->bitmap = malloc(target->bitmap_bytes);
+    target->bitmap = calloc(1, PAGE_BYTES);
     target->window_entry_count =
         (uint32_t)ds_min_u64(WINDOW_ENTRY_COUNT, target->table_entry_count);
     target->window =
         malloc((size_t)target->window_entry_count * VHD_BAT_ENTRY_BYTES);
     if (target->bitmap == NULL || target->window == NULL)
         return ds_fail_memory(err);
-    memset(target->bitmap, 0xff, target->bitmap_bytes);
+    memset(target->bitmap + PAGE_BYTES - target->bitmap_bytes, 0xff,
+           target->bitmap_bytes);
     return vhd_header_check(header, size_bytes, NULL, DS_OFFSET_NONE, err);
 }
 
@@ -332,8 +335,8 @@ static int place_block(struct vhd_target *target, uint32_t index,
     memcpy(target->window +
                (size_t)(index - target->window_first) * VHD_BAT_ENTRY_BYTES,
            &entry, sizeof(entry));
-    return ds_emit(emitter, 0, bitmap_offset, target->bitmap,
-                   target->bitmap_bytes, err);
+    return ds_emit_repeat(emitter, 0, data_offset - PAGE_BYTES, target->bitmap,
+                          PAGE_BYTES, err);
 }
 
 int vhd_target_place(struct ds_target *base, const struct ds_unit_run *run,

@@ -32,6 +32,9 @@ struct local_file {
     bool is_reopened; /* a target being read back */
     pthread_mutex_t layout_lock;
     struct local_layout *layout; /* local_physical.c; or NULL */
+    _Atomic int direct_fd; /* local_direct.c: 0: not tried, -1: none, else the
+                              descriptor plus one */
+    bool reads_direct;     /* large reads go past the page cache */
     struct local_target target;
 };
 
@@ -142,6 +145,19 @@ struct local_progress {
 };
 /** Tell the user, at most every 100 ms. Whether to stop. */
 bool local_progress_tick(struct local_progress *progress);
+
+/* local_direct.c */
+/** Large reads of the file go past the page cache from now on. */
+void local_from_storage(struct ds_file *file);
+/** Read as much as can be read past the page cache from the beginning of the
+ * range; how much that was, 0 if nothing. */
+size_t local_direct_read(struct local_file *file, uint64_t offset_bytes,
+                         void *buffer, size_t length_bytes);
+/** Write, large stretches past the page cache. 0 or -errno. `bytes` should
+ * lie in memory as the range lies in the file, modulo 4096. */
+int local_write_large(struct local_file *file, const void *bytes,
+                      uint64_t length_bytes, uint64_t offset_bytes);
+void local_close_direct(struct local_file *file);
 
 /* local_copy.c */
 /** Run the COPY operations among `ops`, setting their statuses. */

@@ -5,7 +5,7 @@
  *   ops      |---- COPY ----|  |-COPY-|      |---------- COPY ----------|
  *   pieces   | 16M | 16M |..|  |  ..  |      | 16M | 16M | 16M | ...
  *               \     |              \          |
- *   workers      [ read 256 K, skip zeros, write ] x min(cores, 4)
+ *   workers      [ read 1 M, tell, skip zeros, write ] x min(cores + 2, 4)
  *
  * A worker takes the next piece under the lock and copies it without. Zeros
  * are not written where the target is known to read as zeros anyhow: it was
@@ -29,8 +29,9 @@
 
 #define WORKER_COUNT_MAX 4
 #define PIECE_BYTES_MAX (UINT64_C(16) * DS_MIB)
-/* Stays in a core's cache between read and write. */
-#define BUFFER_BYTES ((size_t)256 * 1024)
+/* Large, because what is written goes to storage at once (local_direct.c),
+ * where each request has its price. */
+#define BUFFER_BYTES ((size_t)1024 * 1024)
 #define GRANULE_BYTES 4096u
 /* Shorter runs of zeros are written: a hole costs an extent. */
 #define HOLE_BYTES_MIN ((size_t)16 * 1024)
@@ -96,8 +97,8 @@ static size_t zero_run(const uint8_t *bytes, size_t length_bytes,
 
 /* Write what is not zero. A run of zeros at the buffer's edge may be part of
  * a longer one, so it is skipped however short. */
-static int write_sparse(int fd, const uint8_t *bytes, size_t length_bytes,
-                        uint64_t target_offset_bytes)
+static int write_sparse(struct local_file *target, const uint8_t *bytes,
+                        size_t length_bytes, uint64_t target_offset_bytes)
 {
     size_t begin = 0; /* of what must be written */
     size_t next = 0;
@@ -106,7 +107,7 @@ static int write_sparse(int fd, const uint8_t *bytes, size_t length_bytes,
                                 target_offset_bytes + next);
         bool edge = next == 0 || next + zeros == length_bytes;
         if (zeros >= HOLE_BYTES_MIN || (zeros > 0 && edge)) {
-            int rc = local_write_fully(fd, bytes + begin, next - begin,
+            int rc = local_write_large(target, bytes + begin, next - begin,
                                        target_offset_bytes + begin);
             if (rc != 0)
                 return rc;
@@ -121,7 +122,7 @@ static int write_sparse(int fd, const uint8_t *bytes, size_t length_bytes,
         size_t granule_bytes = GRANULE_BYTES - (size_t)(at % GRANULE_BYTES);
         next += (size_t)ds_min_u64(granule_bytes, length_bytes - next);
     }
-    return local_write_fully(fd, bytes + begin, length_bytes - begin,
+    return local_write_large(target, bytes + begin, length_bytes - begin,
                              target_offset_bytes + begin);
 }
 
@@ -185,20 +186,24 @@ static int copy_piece(struct pool *pool, const struct piece *piece,
     const struct ds_op *op = piece->op;
     const struct local_file *source =
         local_of(pool->run->sources[op->source_index]);
-    const struct local_file *target =
-        local_of(pool->run->targets[op->target_index]);
+    struct local_file *target = local_of(pool->run->targets[op->target_index]);
     uint64_t done = 0;
     int rc = copy_remote(pool, piece, &done);
     while (rc == 0 && done < piece->length_bytes) {
-        uint64_t from = op->source_offset_bytes + piece->offset_bytes + done;
-        uint64_t to = op->target_offset_bytes + piece->offset_bytes + done;
-        size_t part =
-            (size_t)ds_min_u64(BUFFER_BYTES, piece->length_bytes - done);
-        rc = read_fully(source->fd, buffer, part, from);
+        uint64_t skip = piece->offset_bytes + done;
+        uint64_t to = op->target_offset_bytes + skip;
+        /* In memory as in the target, modulo the page. */
+        size_t phase = (size_t)(to % GRANULE_BYTES);
+        size_t part = (size_t)ds_min_u64(BUFFER_BYTES - phase,
+                                         piece->length_bytes - done);
+        rc = read_fully(source->fd, buffer + phase, part,
+                        op->source_offset_bytes + skip);
+        if (rc == 0 && pool->run->copied != NULL)
+            pool->run->copied(pool->run->user, op, skip, buffer + phase, part);
         if (rc == 0 && target->target.holds_old)
-            rc = local_write_fully(target->fd, buffer, part, to);
+            rc = local_write_fully(target->fd, buffer + phase, part, to);
         else if (rc == 0)
-            rc = write_sparse(target->fd, buffer, part, to);
+            rc = write_sparse(target, buffer + phase, part, to);
         if (rc != 0)
             break;
         done += part;
@@ -263,7 +268,7 @@ static void *work(void *argument)
 static unsigned worker_count(uint64_t total_bytes)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t count = cores < 1 ? 1 : (uint64_t)cores;
+    uint64_t count = cores < 1 ? 1 : (uint64_t)cores + 2; /* some wait */
     count = ds_min_u64(count, WORKER_COUNT_MAX);
     count = ds_min_u64(count, ds_div_up(total_bytes, 4 * DS_MIB));
     return (unsigned)ds_max_u64(count, 1);

@@ -151,6 +151,7 @@ void local_close(struct ds_file *file)
     struct local_file *local = local_of(file);
     /* Ends the locks too: they belong to the open file description. */
     local_cleanup_fd(&local->fd);
+    local_close_direct(local);
     local_cleanup_fd(&local->target.directory_fd);
     free(local->target.final_path);
     free(local->target.partial_path);
@@ -169,6 +170,8 @@ int local_read(struct ds_file *file, uint64_t offset_bytes, void *buffer,
     uint64_t end_bytes;
     bool addressable = ds_add_u64(offset_bytes, length_bytes, &end_bytes) &&
                        end_bytes <= INT64_MAX;
+    if (addressable && local->reads_direct)
+        done = local_direct_read(local, offset_bytes, bytes, length_bytes);
     while (addressable && done < length_bytes) {
         ssize_t got = pread(local->fd, bytes + done, length_bytes - done,
                             (off_t)(offset_bytes + done));

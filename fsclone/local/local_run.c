@@ -12,6 +12,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -127,9 +129,31 @@ static int run_truncate(int fd, const struct ds_op *op)
     return rc == 0 ? 0 : -errno;
 }
 
-static int run_single(const struct ds_run *run, const struct ds_op *op)
+/* Whoever can share its blocks with another file can with itself; should it
+ * not, the bytes are at hand, and the operation says so. */
+static int run_repeat(struct local_file *target, struct ds_op *op)
 {
-    int fd = local_of(run->targets[op->target_index])->fd;
+    struct file_clone_range range = {
+        .src_fd = target->fd,
+        .src_offset = op->source_offset_bytes,
+        .src_length = op->length_bytes,
+        .dest_offset = op->target_offset_bytes,
+    };
+    int rc;
+    do
+        rc = ioctl(target->fd, FICLONERANGE, &range);
+    while (rc != 0 && errno == EINTR);
+    if (rc == 0)
+        return 0;
+    op->reason = DS_COPY_CLONE_REFUSED;
+    return local_write_fully(target->fd, op->data, op->length_bytes,
+                             op->target_offset_bytes);
+}
+
+static int run_single(const struct ds_run *run, struct ds_op *op)
+{
+    struct local_file *target = local_of(run->targets[op->target_index]);
+    int fd = target->fd;
     uint64_t end_bytes;
     if (!ds_add_u64(op->target_offset_bytes, op->length_bytes, &end_bytes) ||
         end_bytes > INT64_MAX)
@@ -140,8 +164,10 @@ static int run_single(const struct ds_run *run, const struct ds_op *op)
     case DS_OP_CLONE_FILE:
         return local_clone_file(run, op);
     case DS_OP_WRITE:
-        return local_write_fully(fd, op->data, op->length_bytes,
+        return local_write_large(target, op->data, op->length_bytes,
                                  op->target_offset_bytes);
+    case DS_OP_REPEAT:
+        return run_repeat(target, op);
     case DS_OP_ZERO:
         return run_zero(fd, op);
     case DS_OP_PUNCH:

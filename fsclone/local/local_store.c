@@ -7,6 +7,7 @@ const struct ds_store_ops local_store_ops = {
     .open_reference = local_open_reference,
     .close = local_close,
     .read = local_read,
+    .from_storage = local_from_storage,
     .quiesce = local_quiesce,
     .check_unchanged = local_check_unchanged,
     .physical = local_physical,

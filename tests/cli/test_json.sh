@@ -52,7 +52,8 @@ json '.targets[0] | .path == "b.qcow2" and .format == "qcow2" and
     .verify.difference_offset_bytes == null and .metadata_bytes > 0 and
     .seconds.total >= .seconds.execute and has("source_exclusive_bytes") and
     .growth_short_bytes == 0'
-json '.targets[0].verify | .proven_bytes + .zero_bytes + .hashed_bytes ==
+json '.targets[0].verify |
+    .proven_bytes + .zero_bytes + .witnessed_bytes + .hashed_bytes ==
     4194304'
 
 run "convert without verifying" 0 convert --json --no-verify a.raw c.qcow2

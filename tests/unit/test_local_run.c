@@ -21,7 +21,7 @@ static struct pair pair_open(const char *source, const char *target)
 static void pair_run(struct pair *pair, struct ds_op *ops, size_t count)
 {
     struct ds_error err = DS_ERROR_INIT;
-    struct ds_run run = { &pair->from, &pair->to, NULL, NULL };
+    struct ds_run run = { .sources = &pair->from, .targets = &pair->to };
     scratch_no_error(local_run(&run, ops, count, &err), &err);
 }
 
@@ -310,7 +310,7 @@ static void test_local_run__progress_and_cancel(void **state)
           .data = "x",
           .length_bytes = 1 },
     };
-    struct ds_run run = { &pair.from, &pair.to, watch, &seen };
+    struct ds_run run = { &pair.from, &pair.to, watch, &seen, NULL };
     scratch_no_error(local_run(&run, ops, 4, &err), &err);
     assert_true(seen.calls >= 1);
     seen = (struct watch){ .cancel = true };

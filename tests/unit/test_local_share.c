@@ -92,7 +92,7 @@ static int clone_status(const char *source, const char *target)
     struct ds_file *from = scratch_open(scratch_path(source));
     struct ds_file *to = scratch_create(scratch_path(target), from, true);
     struct ds_op op = { .kind = DS_OP_CLONE_FILE };
-    struct ds_run run = { &from, &to, NULL, NULL };
+    struct ds_run run = { &from, &to, NULL, NULL, NULL };
     scratch_no_error(local_run(&run, &op, 1, &err), &err);
     local_discard(to);
     local_close(to);
@@ -340,7 +340,7 @@ static void check_clone(const char *filesystem)
     struct ds_op op = { .kind = DS_OP_CLONE,
                         .target_offset_bytes = 8 * BLOCK,
                         .length_bytes = size };
-    struct ds_run run = { &from, &to, NULL, NULL };
+    struct ds_run run = { &from, &to, NULL, NULL, NULL };
     scratch_no_error(local_run(&run, &op, 1, &err), &err);
     assert_int_equal(op.status, 0);
     scratch_no_error(local_sync(to, &err), &err);
@@ -390,7 +390,7 @@ static void test_local_copy__zeros_hide_what_a_whole_clone_brought(void **state)
         { .kind = DS_OP_BARRIER },
         { .kind = DS_OP_COPY, .source_index = 1, .length_bytes = size },
     };
-    struct ds_run run = { from, &to, NULL, NULL };
+    struct ds_run run = { from, &to, NULL, NULL, NULL };
     scratch_no_error(local_run(&run, ops, 3, &err), &err);
     assert_int_equal(ops[2].status, 0);
     scratch_no_error(local_install(to, false, &err), &err);
@@ -425,7 +425,7 @@ static void test_local_run__failure_stops_at_the_barrier(void **state)
           .data = "x",
           .length_bytes = 1 },
     };
-    struct ds_run run = { &from, &to, NULL, NULL };
+    struct ds_run run = { &from, &to, NULL, NULL, NULL };
     scratch_no_error(local_run(&run, ops, 4, &err), &err);
     assert_int_equal(ops[0].status, -EINVAL);
     assert_int_equal(ops[1].status, 0);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The conditions of a proof by shared extents, one lie at a time: whatever
- * the store says, two different disks are never called identical. */
+ * the store says, two different disks are never called identical. The same for
+ * what a witness says of bytes that were read while they were copied. */
 #include "engine_fake.h"
+#include "verify.h"
+#include "witness.h"
 
 #define LENGTH UINT64_C(65536)
 
@@ -214,6 +217,194 @@ static void test_proof__finds_the_first_of_many_differences(void **state)
     assert_true(report.difference_offset_bytes == 40000);
 }
 
+/* -- a witness ------------------------------------------------------------*/
+
+/* What copying would have noted of `piece`, which held `bytes`. */
+static struct witness *testify(const struct ds_extent *piece,
+                               const uint8_t *bytes)
+{
+    struct witness_place place = { 0 };
+    struct witness_record record = {
+        .offset_bytes = piece->file_offset_bytes,
+        .file_index = piece->file_index,
+        .length_bytes = (uint32_t)piece->length_bytes,
+        .digest = XXH3_128bits(bytes, piece->length_bytes),
+    };
+    struct witness *witness = NULL;
+
+    assert_int_equal(witness_open(&witness, NULL), 0);
+    witness_place_add(&place, piece);
+    record.place = witness_place_end(&place);
+    witness_note(witness, &record);
+    return witness;
+}
+
+static struct ds_verify_report compare_with(struct witness *witness)
+{
+    struct verify_options options = { .witness = witness, .read_back = true };
+    struct ds_verify_report report;
+    struct ds_error err = DS_ERROR_INIT;
+
+    pair.left.no_map = true;
+    pair.right.no_map = true;
+    assert_int_equal(verify_disks(&pair.left_disk, &pair.right_disk, &options,
+                                  &report, &err),
+                     0);
+    witness_close(witness);
+    return report;
+}
+
+static void test_proof__a_witness_spares_reading_the_source(void **state)
+{
+    struct ds_verify_report report;
+
+    (void)state;
+    pair.right.bytes = ones;
+    report = compare_with(testify(whole, ones));
+    assert_true(report.identical);
+    assert_true(report.witnessed_bytes == LENGTH && report.hashed_bytes == 0);
+    assert_int_equal(pair.left.read_count, 0);
+    assert_int_equal(pair.right.read_count, 1);
+}
+
+/* Changed between writing and reading back: found, and where. */
+static void test_proof__a_store_that_lies_is_found_out(void **state)
+{
+    static uint8_t lied[LENGTH];
+    struct ds_verify_report report;
+
+    (void)state;
+    memset(lied, 1, sizeof(lied));
+    lied[54321] ^= 4;
+    pair.right.bytes = lied;
+    report = compare_with(testify(whole, ones));
+    assert_false(report.identical);
+    assert_true(report.difference_offset_bytes == 54321);
+}
+
+/* Source and target agree now, but not with what was read: no proof. */
+static void test_proof__a_source_that_read_otherwise_is_no_proof(void **state)
+{
+    struct ds_verify_report report;
+
+    (void)state;
+    pair.right.bytes = ones;
+    report = compare_with(testify(whole, twos));
+    assert_false(report.identical);
+    assert_true(report.difference_offset_bytes == 0);
+}
+
+/* A record of another place says nothing, however well its digest fits. */
+static void test_proof__a_record_of_another_place_is_not_taken(void **state)
+{
+    struct ds_extent other = whole[0];
+    struct ds_verify_report report;
+
+    (void)state;
+    other.file_offset_bytes = 512;
+    report = compare_with(testify(&other, twos));
+    assert_false(report.identical);
+    assert_true(report.witnessed_bytes == 0);
+    other.file_offset_bytes = 0;
+    other.file_index = 1;
+    report = compare_with(testify(&other, twos));
+    assert_false(report.identical);
+    assert_true(report.witnessed_bytes == 0);
+}
+
+/* It begins where the map does and goes on elsewhere: DATA at 0, then at
+ * 32768 what the map has at 16384. */
+static void test_proof__a_place_is_compared_to_its_end(void **state)
+{
+    static const struct ds_extent jumps[] = {
+        { .length_bytes = 16384, .kind = DS_EXTENT_DATA },
+        { .guest_offset_bytes = 16384,
+          .length_bytes = LENGTH - 32768,
+          .kind = DS_EXTENT_DATA,
+          .file_offset_bytes = 32768 },
+        { .guest_offset_bytes = LENGTH - 16384,
+          .length_bytes = 16384,
+          .kind = DS_EXTENT_ZERO,
+          .file_index = DS_FILE_NONE },
+    };
+    struct ds_verify_report report;
+
+    (void)state;
+    pair.left_image.extents = jumps;
+    pair.left_image.extent_count = 3;
+    report = compare_with(testify(whole, twos));
+    assert_false(report.identical);
+    assert_true(report.witnessed_bytes == 0);
+    assert_true(report.difference_offset_bytes == 0);
+}
+
+static void test_proof__a_record_beyond_the_end_is_not_taken(void **state)
+{
+    struct ds_extent longer = whole[0];
+    static uint8_t more[LENGTH * 2];
+    struct ds_verify_report report;
+
+    (void)state;
+    longer.length_bytes = LENGTH * 2;
+    pair.right.bytes = ones;
+    report = compare_with(testify(&longer, more));
+    assert_true(report.identical && report.witnessed_bytes == 0);
+    assert_true(report.hashed_bytes == LENGTH);
+}
+
+/* However the reader cuts it, a place folds to the same. */
+static void test_proof__a_place_does_not_depend_on_the_cuts(void **state)
+{
+    struct ds_extent unit = { .length_bytes = 8192,
+                              .kind = DS_EXTENT_ENCODED,
+                              .file_offset_bytes = 777,
+                              .encoding = { .codec = DS_CODEC_DEFLATE,
+                                            .stored_bytes = 500,
+                                            .unit_bytes = 65536 } };
+    struct ds_extent half = unit, rest = unit;
+    struct witness_place one = { 0 }, two = { 0 }, other = { 0 };
+    uint64_t fold;
+
+    (void)state;
+    half.length_bytes = 4096;
+    rest.length_bytes = 4096;
+    rest.encoding.skip_bytes = 4096;
+    witness_place_add(&one, &unit);
+    witness_place_add(&two, &half);
+    witness_place_add(&two, &rest);
+    fold = witness_place_end(&one);
+    assert_true(fold == witness_place_end(&two));
+    unit.encoding.stored_bytes++;
+    witness_place_add(&other, &unit);
+    assert_true(fold != witness_place_end(&other));
+    other = (struct witness_place){ 0 };
+    unit.encoding.stored_bytes--;
+    unit.encoding.skip_bytes = 512;
+    witness_place_add(&other, &unit);
+    assert_true(fold != witness_place_end(&other));
+}
+
+static void test_proof__more_records_than_room_are_forgotten(void **state)
+{
+    struct witness_record record = { .length_bytes = 1 };
+    struct witness *witness = NULL;
+    struct ds_extent at = { .length_bytes = 1, .kind = DS_EXTENT_DATA };
+    uint64_t most = WITNESS_BYTES_MAX / sizeof(record);
+
+    (void)state;
+    assert_int_equal(witness_open(&witness, NULL), 0);
+    for (uint64_t i = most + 10; i > 0; i--) {
+        record.offset_bytes = i;
+        witness_note(witness, &record);
+    }
+    witness_seal(witness);
+    at.file_offset_bytes = 11;
+    assert_non_null(witness_find(witness, &at));
+    at.file_offset_bytes = 10;
+    assert_null(witness_find(witness, &at));
+    witness_close(witness);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +425,22 @@ int main(void)
                                setup),
         cmocka_unit_test_setup(test_proof__sizes_must_agree, setup),
         cmocka_unit_test_setup(test_proof__finds_the_first_of_many_differences,
+                               setup),
+        cmocka_unit_test_setup(test_proof__a_witness_spares_reading_the_source,
+                               setup),
+        cmocka_unit_test_setup(test_proof__a_store_that_lies_is_found_out,
+                               setup),
+        cmocka_unit_test_setup(
+            test_proof__a_source_that_read_otherwise_is_no_proof, setup),
+        cmocka_unit_test_setup(
+            test_proof__a_record_of_another_place_is_not_taken, setup),
+        cmocka_unit_test_setup(test_proof__a_place_is_compared_to_its_end,
+                               setup),
+        cmocka_unit_test_setup(test_proof__a_record_beyond_the_end_is_not_taken,
+                               setup),
+        cmocka_unit_test_setup(test_proof__a_place_does_not_depend_on_the_cuts,
+                               setup),
+        cmocka_unit_test_setup(test_proof__more_records_than_room_are_forgotten,
                                setup),
     };
 

@@ -26,6 +26,7 @@ static void show_op(struct report *report, const struct ds_op *op)
     bool barrier = op->kind == DS_OP_BARRIER;
     bool sourced = op->kind == DS_OP_CLONE || op->kind == DS_OP_CLONE_FILE ||
                    op->kind == DS_OP_COPY || op->kind == DS_OP_DECODE;
+    bool repeat = op->kind == DS_OP_REPEAT;
     bool reasoned = op->reason != DS_COPY_NONE;
     /* Its place in the target is known once the units before it are. */
     bool encode = op->kind == DS_OP_ENCODE;
@@ -36,7 +37,7 @@ static void show_op(struct report *report, const struct ds_op *op)
         { .absent = barrier || encode, .number = op->target_offset_bytes },
         { .absent = !ranged, .number = op->length_bytes },
         { .absent = !sourced, .number = op->source_index },
-        { .absent = !sourced, .number = op->source_offset_bytes },
+        { .absent = !sourced && !repeat, .number = op->source_offset_bytes },
         { .absent = !reasoned, .text = ds_copy_reason_name(op->reason) },
         { .absent = !encode, .number = op->source_offset_bytes },
     };

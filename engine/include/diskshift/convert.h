@@ -29,11 +29,13 @@ enum ds_op_kind {
     DS_OP_PUNCH,      /* make a range a hole */
     DS_OP_TRUNCATE,   /* set the file's size to target_offset_bytes */
     DS_OP_ALLOCATE,   /* fill the holes of a range with allocated zeros */
+    DS_OP_REPEAT,     /* bytes of the target's tables that stand already at
+                         source_offset_bytes of the same file: share them */
     DS_OP_ENCODE,     /* compress a unit of the guest's disk; in plans only,
                          where length is the most it can take */
     DS_OP_BARRIER     /* all before is done before anything after begins */
 };
-#define DS_OP_KIND_COUNT 11
+#define DS_OP_KIND_COUNT 12
 
 /** Why bytes are copied and not shared. */
 enum ds_copy_reason {
@@ -60,7 +62,9 @@ struct ds_op {
     uint64_t data_bytes; /* of these, how many hold the guest's data: a clone
                             may span holes, a whole file holds tables too */
     struct ds_encoding encoding; /* DECODE: as the source's extent has it */
-    const void *data; /* WRITE: length_bytes bytes, valid in the callback */
+    uint64_t guest_offset_bytes; /* DECODE: what it is of the guest's disk */
+    const void *data; /* WRITE, REPEAT: length_bytes bytes, valid in the
+                         callback */
     int status;       /* filled by the store: 0 or a negated errno */
 };
 
@@ -158,8 +162,10 @@ struct ds_verify_report {
     uint64_t difference_offset_bytes; /* guest offset of the first one */
     uint64_t proven_bytes;            /* same physical blocks */
     uint64_t zero_bytes;              /* zeros on both sides by their tables */
-    uint64_t hashed_bytes;  /* read on both sides, compared by XXH3-128 */
-    const char *not_proven; /* why bytes had to be read; NULL if none were */
+    uint64_t witnessed_bytes; /* of the target read, compared by XXH3-128 with
+                                what the source was read to be when copied */
+    uint64_t hashed_bytes;    /* read on both sides, compared by XXH3-128 */
+    const char *not_proven;   /* why bytes had to be read; NULL if none were */
     double seconds;
 };
 
