@@ -8,9 +8,10 @@
  *   |        | table (B) | blocks  | table |           | cluster as given
  *
  * Guest cluster g lies at data cluster shuffle[g], a permutation drawn from
- * SEED. DATA is cloned where the filesystem can, else copied. Version 3,
- * 64 KiB clusters, 16-bit refcounts (docs/interop/qcow2.txt in QEMU's tree
- * describes the fields).
+ * SEED; with PIECE, whole pieces of so many clusters are shuffled. DATA is
+ * cloned where the filesystem can, else copied. Version 3, 64 KiB clusters,
+ * 16-bit refcounts (docs/interop/qcow2.txt in QEMU's tree describes the
+ * fields).
  */
 #include <endian.h>
 #include <errno.h>
@@ -172,16 +173,20 @@ static void write_refcounts(int fd, const struct layout *layout)
     free(blocks);
 }
 
-static void write_l2(int fd, const struct layout *layout, uint64_t seed)
+static void write_l2(int fd, const struct layout *layout, uint64_t seed,
+                     uint64_t piece)
 {
-    uint64_t *order = shuffle(layout->data_count, seed);
+    uint64_t *order = shuffle(layout->data_count / piece, seed);
     uint8_t *tables = calloc(layout->l2_count, CLUSTER_BYTES);
 
     if (tables == NULL)
         die("memory");
-    for (uint64_t i = 0; i < layout->data_count; i++)
+    for (uint64_t i = 0; i < layout->data_count; i++) {
+        uint64_t at = order[i / piece] * piece + i % piece;
+
         put64(tables, i * 8,
-              ((layout->data_begin + order[i]) * CLUSTER_BYTES) | FLAG_COPIED);
+              ((layout->data_begin + at) * CLUSTER_BYTES) | FLAG_COPIED);
+    }
     write_clusters(fd, layout->l2_begin, tables, layout->l2_count);
     free(tables);
     free(order);
@@ -207,12 +212,14 @@ int main(int argc, char **argv)
 {
     struct layout layout;
     struct stat status;
+    uint64_t piece;
     int from, to;
 
-    if (argc != 4) {
-        fputs("usage: fragmented DATA TARGET.qcow2 SEED\n", stderr);
+    if (argc != 4 && argc != 5) {
+        fputs("usage: fragmented DATA TARGET.qcow2 SEED [PIECE]\n", stderr);
         return 2;
     }
+    piece = argc == 5 ? strtoull(argv[4], NULL, 10) : 1;
     from = open(argv[1], O_RDONLY | O_CLOEXEC);
     to = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (from < 0 || to < 0 || fstat(from, &status) != 0)
@@ -220,6 +227,10 @@ int main(int argc, char **argv)
     if ((uint64_t)status.st_size < CLUSTER_BYTES ||
         (uint64_t)status.st_size > DATA_BYTES_MAX) {
         fputs("fragmented: DATA: expect 64 KiB to 1 TiB\n", stderr);
+        return 1;
+    }
+    if (piece == 0 || (uint64_t)status.st_size % (piece * CLUSTER_BYTES)) {
+        fputs("fragmented: PIECE: expect DATA in whole pieces\n", stderr);
         return 1;
     }
     layout = lay_out((uint64_t)status.st_size / CLUSTER_BYTES);
@@ -230,7 +241,7 @@ int main(int argc, char **argv)
     write_refcounts(to, &layout);
     write_pointers(to, layout.l1_begin, layout.l1_count, layout.l2_begin,
                    layout.l2_count, FLAG_COPIED);
-    write_l2(to, &layout, strtoull(argv[3], NULL, 10));
+    write_l2(to, &layout, strtoull(argv[3], NULL, 10), piece);
     if (fsync(to) != 0 || close(to) != 0)
         die(argv[2]);
     return 0;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Sourced by bench/run: scratch filesystems and the disks on them.
+# Sourced by bench/run and bench/scale: scratch filesystems and the disks on
+# them.
 #
 # Nothing outlives a run, not even one that is killed with SIGKILL. The mounts
 # are made in a mount namespace of the run's own, their images are unlinked as
@@ -21,6 +22,27 @@ need() {
     for tool in "$@"; do
         command -v "$tool" >/dev/null || die "needs $tool (see bench/README.md)"
     done
+}
+
+# Into $build; what the build says is shown when it fails.
+build_programs() {
+    { cmake -S "$here/.." -B "$build" -G Ninja -DDISKSHIFT_TESTS=ON &&
+        cmake --build "$build" --target diskshift bench_stopwatch \
+            bench_fragmented bench_mapped bench_clones; } >"$build.log" 2>&1 ||
+        { cat "$build.log" >&2 && rm -f "$build.log" && die "does not build"; }
+    rm -f "$build.log"
+}
+
+# put_between_marks NAME FILE: $text takes the place of what stands there.
+put_between_marks() {
+    text=$text name=$1 awk '
+        $0 == "<!-- " ENVIRON["name"] " -->" {
+            print; print ENVIRON["text"]; skip = 1
+        }
+        /^<!-- end -->$/ { skip = 0 }
+        !skip' "$2" >"$2.new"
+    cat "$2.new" >"$2"
+    rm "$2.new"
 }
 
 # mount_scratch KIND GIB: an empty filesystem at $mount.
@@ -60,16 +82,36 @@ can_reflink() {
     return $result
 }
 
+# What a disk holds that compresses to about a half: programs and their
+# documents, as they lie here.
+soft_data() {
+    while tar -C / -cf - usr/bin usr/lib usr/share 2>/dev/null ||
+        [[ $? == 1 ]]; do
+        :
+    done
+}
+
 # make_disk FILE: the disk that pairs start from, in this form. Everything but
 # the fragmented one is as qemu-img writes it, in order.
 make_disk() {
-    local file=$1 format=${1##*.}
+    local file=$1 format=${1##*.} options
     [[ -e $mount/$file ]] && return
     say "  making $file"
     case $file in
     disk.raw)
         dd if=/dev/urandom of="$mount/$file" bs=1M iflag=fullblock \
             count=$((size / 1048576)) status=none
+        ;;
+    soft.raw)
+        soft_data | head -c $((soft_gib << 30)) >"$mount/$file" || true
+        (($(stat -c %s "$mount/$file") == soft_gib << 30)) ||
+            die "no $file: no data or no room"
+        ;;
+    soft.*)
+        options=compression_type=zlib
+        [[ $format != vmdk ]] || options=subformat=streamOptimized
+        qemu-img convert -c -m 16 -f raw -O "$format" -o "$options" \
+            "$mount/soft.raw" "$mount/$file"
         ;;
     fragmented.qcow2)
         "$programs/bench_fragmented" "$mount/disk.raw" "$mount/$file" 1

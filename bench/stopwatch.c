@@ -10,7 +10,9 @@
  * --append BYTES that many bytes are first written at the end of FILE: what a
  * copy would cost that also has tables to write.
  *
- * Prints one line of JSON; exits as the command did.
+ * Prints one line of JSON; exits as the command did. Bytes read and written
+ * are those that passed through system calls of the command itself, and those
+ * that its filesystem moved to and from storage: /proc/PID/io, when it is over.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +34,13 @@
 #define BUFFER_BYTES ((size_t)1 << 20)
 
 extern char **environ;
+
+struct traffic {
+    uint64_t read_bytes;
+    uint64_t written_bytes;
+    uint64_t storage_read_bytes;
+    uint64_t storage_written_bytes;
+};
 
 struct request {
     const char *flush_path; /* or NULL */
@@ -59,10 +68,34 @@ static double seconds_of(struct timeval time)
     return (double)time.tv_sec + (double)time.tv_usec / 1e6;
 }
 
+static void read_traffic(pid_t child, struct traffic *traffic)
+{
+    char path[64], name[32];
+    uint64_t value;
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/io", (int)child);
+    file = fopen(path, "re");
+    if (file == NULL)
+        die(path);
+    while (fscanf(file, "%31[^:]: %" SCNu64 "\n", name, &value) == 2) {
+        if (strcmp(name, "rchar") == 0)
+            traffic->read_bytes = value;
+        else if (strcmp(name, "wchar") == 0)
+            traffic->written_bytes = value;
+        else if (strcmp(name, "read_bytes") == 0)
+            traffic->storage_read_bytes = value;
+        else if (strcmp(name, "write_bytes") == 0)
+            traffic->storage_written_bytes = value;
+    }
+    (void)fclose(file);
+}
+
 /* What the command prints must not mix with our line. */
-static int run(char *const *command)
+static int run(char *const *command, struct traffic *traffic)
 {
     posix_spawn_file_actions_t actions;
+    siginfo_t ended;
     pid_t child;
     int status;
 
@@ -72,6 +105,10 @@ static int run(char *const *command)
         (errno = posix_spawnp(&child, command[0], &actions, NULL, command,
                               environ)) != 0)
         die(command[0]);
+    while (waitid(P_PID, (id_t)child, &ended, WEXITED | WNOWAIT) != 0)
+        if (errno != EINTR)
+            die("waitid");
+    read_traffic(child, traffic);
     while (waitpid(child, &status, 0) < 0)
         if (errno != EINTR)
             die("waitpid");
@@ -143,13 +180,14 @@ static void parse(int argc, char **argv, struct request *request)
 int main(int argc, char **argv)
 {
     struct request request = { 0 };
+    struct traffic traffic = { 0 };
     struct rusage usage;
     double begin, ended, flushed;
     int status;
 
     parse(argc, argv, &request);
     begin = now_seconds();
-    status = run(request.command);
+    status = run(request.command, &traffic);
     ended = now_seconds();
     if (status == 0 && request.flush_path != NULL)
         flush(&request);
@@ -158,8 +196,12 @@ int main(int argc, char **argv)
         die("getrusage");
     printf("{\"status\":%d,\"seconds\":%.6f,\"flush_seconds\":%.6f,"
            "\"user_seconds\":%.6f,\"system_seconds\":%.6f,"
-           "\"resident_bytes_max\":%" PRIu64 "}\n",
+           "\"resident_bytes_max\":%" PRIu64 ",\"read_bytes\":%" PRIu64
+           ",\"written_bytes\":%" PRIu64 ",\"storage_read_bytes\":%" PRIu64
+           ",\"storage_written_bytes\":%" PRIu64 "}\n",
            status, flushed - begin, flushed - ended, seconds_of(usage.ru_utime),
-           seconds_of(usage.ru_stime), (uint64_t)usage.ru_maxrss * 1024);
+           seconds_of(usage.ru_stime), (uint64_t)usage.ru_maxrss * 1024,
+           traffic.read_bytes, traffic.written_bytes,
+           traffic.storage_read_bytes, traffic.storage_written_bytes);
     return status;
 }

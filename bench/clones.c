@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the kernel alone takes to clone the ranges that a plan consists of: the
+ * floor under a conversion that makes these calls.
+ *
+ *   list read | t0 | FICLONERANGE ... | t1 | fsync file, directory | t2
+ *
+ * LIST holds a line for each range: source offset, target offset, length, in
+ * bytes. The target is new. What diskshift does besides (its process, tables,
+ * renaming, verification) is not within the time. Prints a line of JSON like
+ * stopwatch's.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <linux/fs.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RANGE_COUNT_MAX ((size_t)16 << 20)
+
+struct list {
+    struct file_clone_range *ranges;
+    size_t count;
+    uint64_t end_bytes; /* of the target */
+};
+
+static _Noreturn void die(const char *what)
+{
+    fprintf(stderr, "clones: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static double now_seconds(void)
+{
+    struct timespec now;
+
+    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
+        die("clock_gettime");
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static double seconds_of(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+static void append(struct list *list, size_t *room, uint64_t source,
+                   uint64_t target, uint64_t length_bytes)
+{
+    if (list->count == *room) {
+        *room = *room == 0 ? 4096 : *room * 2;
+        list->ranges = realloc(list->ranges, *room * sizeof(*list->ranges));
+        if (list->ranges == NULL || list->count > RANGE_COUNT_MAX)
+            die("memory");
+    }
+    list->ranges[list->count++] = (struct file_clone_range){
+        .src_offset = source,
+        .src_length = length_bytes,
+        .dest_offset = target,
+    };
+    if (target + length_bytes > list->end_bytes)
+        list->end_bytes = target + length_bytes;
+}
+
+static struct list read_list(const char *path)
+{
+    struct list list = { 0 };
+    FILE *file = fopen(path, "re");
+    uint64_t source, target, length_bytes;
+    size_t room = 0;
+
+    if (file == NULL)
+        die(path);
+    while (fscanf(file, "%" SCNu64 " %" SCNu64 " %" SCNu64, &source, &target,
+                  &length_bytes) == 3)
+        append(&list, &room, source, target, length_bytes);
+    if (list.count == 0 || !feof(file)) {
+        fputs("clones: LIST: expect lines of three numbers\n", stderr);
+        exit(1);
+    }
+    (void)fclose(file);
+    return list;
+}
+
+static void clone_all(int from, int to, struct list *list)
+{
+    if (ftruncate(to, (off_t)list->end_bytes) != 0)
+        die("ftruncate");
+    for (size_t i = 0; i < list->count; i++) {
+        list->ranges[i].src_fd = from;
+        if (ioctl(to, FICLONERANGE, &list->ranges[i]) != 0)
+            die("FICLONERANGE");
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct rusage before, after;
+    struct list list;
+    double begin, ended, flushed;
+    int from, to, directory;
+
+    if (argc != 4) {
+        fputs("usage: clones SOURCE TARGET LIST\n", stderr);
+        return 2;
+    }
+    list = read_list(argv[3]);
+    from = open(argv[1], O_RDONLY | O_CLOEXEC);
+    to = open(argv[2], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (from < 0 || to < 0)
+        die(from < 0 ? argv[1] : argv[2]);
+    (void)getrusage(RUSAGE_SELF, &before);
+    begin = now_seconds();
+    clone_all(from, to, &list);
+    ended = now_seconds();
+    directory = open(dirname(argv[2]), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fsync(to) != 0 || directory < 0 || fsync(directory) != 0)
+        die("fsync");
+    flushed = now_seconds();
+    (void)getrusage(RUSAGE_SELF, &after);
+    printf("{\"status\":0,\"seconds\":%.6f,\"flush_seconds\":%.6f,"
+           "\"user_seconds\":%.6f,\"system_seconds\":%.6f,\"calls\":%zu}\n",
+           flushed - begin, flushed - ended,
+           seconds_of(after.ru_utime) - seconds_of(before.ru_utime),
+           seconds_of(after.ru_stime) - seconds_of(before.ru_stime),
+           list.count);
+    free(list.ranges);
+    return 0;
+}

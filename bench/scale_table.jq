@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+# bench/scale's result as Markdown: a table, then goals with --arg goals yes.
+
+def digits($n): . * pow(10; $n) | round / pow(10; $n);
+def seconds: if . == null then "" elif . < 0.1 then "\(. * 1000 | digits(1)) ms"
+    elif . < 1 then "\(. * 1000 | round) ms" else "\(digits(2)) s" end;
+def mebibytes: if . == null then "" else
+    . / 1048576 | if . < 10 then "\(digits(1))" else "\(round)" end end;
+def row: "| " + join(" | ") + " |";
+def ours: .contestants | .diskshift // .verify // .["reads-shared"];
+def floor_of: .contestants
+    | if .clones then [.clones, "clone calls alone"]
+      elif .tables then [.tables, "its tables"]
+      elif .["all-at-once"] then [.["all-at-once"], "all at once"]
+      elif .["qemu-img"] then [.["qemu-img"], "qemu-img"]
+      elif .["reads-copied"] then [.["reads-copied"], "of a copy"]
+      else null end;
+def axis: if .part == "size" or .part == "mapped" or .part == "largest"
+      or .part == "verify" or .part == "boot"
+    then .axis / 1073741824
+        | if . < 1024 then "\(.) GiB" else "\(. / 1024) TiB" end
+    else .axis end;
+
+"Measured on \(.cores) cores, filesystems on a loop device, median of "
+    + "\(.rounds) rounds (Linux \(.kernel | split("-")[0]), QEMU \(.qemu)).",
+"",
+(["", "", "diskshift", "spread", "without verifying", "beside it", "",
+    "MiB in memory", "MiB read", "MiB written", "system calls"] | row),
+"|---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|",
+(.cases[] | ours as $ours | floor_of as $floor | [
+    "\(.filesystem) \(.part), \(.case)", "\(axis)",
+    ($ours.median_seconds | seconds),
+    "\($ours.min_seconds | seconds) .. \($ours.max_seconds | seconds)",
+    (.contestants["diskshift-no-verify"].median_seconds | seconds),
+    ($floor[0].median_seconds | seconds), ($floor[1] // ""),
+    ($ours.resident_bytes_max | mebibytes), ($ours.read_bytes | mebibytes),
+    ($ours.written_bytes | mebibytes), "\(.system_calls // "")"] | row),
+if $ARGS.named.goals == null then empty else
+    "",
+    (["goal", "have", "expect at most", "margin", ""] | row),
+    "|---|--:|--:|--:|---|",
+    (.goals[] | [.goal, "\(.have | digits(3)) \(.unit)",
+        "\(.expect | digits(2)) \(.unit)", "\(.margin | digits(2))",
+        (if .met then "met" else "MISSED" end)] | row)
+end
