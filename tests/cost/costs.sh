@@ -34,6 +34,7 @@ for layer in 1 2 3; do
         "chain$layer.qcow2"
     qemu-io -c "write -q -P $layer ${layer}0M 8M" "chain$layer.qcow2"
 done
+"$DISKSHIFT" convert -q disk.vmdk clone.vhdx
 sync -f .
 
 instructions() { # COMMAND...
@@ -96,7 +97,7 @@ cost 'vmdk -> vhd dynamic' convert -q -O vhd disk.vmdk target.vhd
 cost 'fragmented -> vmdk, a graft' convert -q -O vmdk fragmented.qcow2 target.vmdk
 cost 'fragmented -> vhdx, ranges' convert -q -O vhdx fragmented.qcow2 target.vhdx
 cost 'chain of four -> vhdx' convert -q -O vhdx chain3.qcow2 target.vhdx
-cost 'verify raw, vmdk' verify disk.raw disk.vmdk
+cost 'verify vmdk, its clone' verify disk.vmdk clone.vhdx
 cost 'check qcow2' check disk.qcow2
 cost 'map fragmented' map fragmented.qcow2
 
