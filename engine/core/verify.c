@@ -332,14 +332,14 @@ static int compare_stretch(struct comparison *c, uint64_t begin, uint64_t end,
 static int refine(struct comparison *c, struct compare_difference *difference,
                   struct ds_error *err)
 {
-    struct verify_options plain = { .progress = NULL };
-    struct ds_verify_report ignored = { .identical = false };
+    static const struct verify_options plain = { .progress = NULL };
+    struct ds_verify_report *report = c->report;
+    struct ds_verify_report before = *report;
     struct compare_difference exact;
     uint64_t begin = difference->offset_bytes;
     int result;
 
     c->options = &plain;
-    c->report = &ignored;
     result = side_seek(&c->left, begin, err);
     if (result == 0)
         result = side_seek(&c->right, begin, err);
@@ -348,6 +348,7 @@ static int refine(struct comparison *c, struct compare_difference *difference,
                                  &exact, err);
     if (result == 0 && exact.offset_bytes != DS_OFFSET_NONE)
         *difference = exact;
+    *report = before; /* the stretch was counted when it was compared first */
     return result;
 }
 

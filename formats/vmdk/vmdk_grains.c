@@ -391,9 +391,10 @@ int vmdk_grains_place(struct vmdk_grains *grains, const struct ds_unit_run *run,
         run->file_offset_bytes - extent * DS_SPLIT_STRIDE_BYTES;
     uint64_t first =
         run->first_unit - extent * (grains->extent_bytes / grains->grain_bytes);
+    uint64_t grain_count = shape_of(grains, extent).grain_count;
 
     assert(extent < grains->extent_count && file_offset % DS_SECTOR_BYTES == 0);
-    assert(first + run->unit_count <= shape_of(grains, extent).grain_count);
+    assert(first + run->unit_count <= grain_count);
     if (!ds_range_fits(file_offset, run->unit_count * grains->grain_bytes,
                        VMDK_POINTER_END_BYTES))
         return fail_too_large(grains, file_offset, err);

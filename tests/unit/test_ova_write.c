@@ -163,7 +163,9 @@ static void test_ova_target__every_byte_once(void **state)
     struct ds_target_request request = { .path = "x.ova",
                                          .size_bytes = DS_MIB };
     struct ds_footprint footprint = { .unit_count = 2 };
-    struct out out = { { .write = out_write }, malloc(OUT_BYTES), malloc(OUT_BYTES) };
+    struct out out = { { .write = out_write },
+                       malloc(OUT_BYTES),
+                       malloc(OUT_BYTES) };
     uint8_t *before = malloc(OUT_BYTES);
     struct ds_target *target = NULL;
     struct ds_seal seal = { 0 };
