@@ -246,6 +246,7 @@ void ds_disk_close(struct ds_disk *disk)
     }
     for (uint32_t i = 0; i < disk->file_count; i++)
         ds_file_close(disk->files[i]);
+    free(disk->joined);
     free(disk);
 }
 

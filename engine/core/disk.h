@@ -21,6 +21,17 @@
 #define DS_CHAIN_DEPTH_MAX 64u
 #define DS_DISK_FILE_COUNT_MAX 2080u
 
+/* What the first whole walk over a quiet disk found, if it is not much: a disk
+ * that lies in order is one extent, however many pointers say so, and they
+ * need not be read for each walk of a conversion. */
+#define JOINED_COUNT_MAX 1024u
+
+struct joined {
+    uint64_t size_bytes; /* of the disk that was walked; so far, meanwhile */
+    uint32_t count;
+    struct ds_extent extents[JOINED_COUNT_MAX];
+};
+
 struct ds_layer {
     struct ds_image *image;
     uint32_t file_base; /* of its files in ds_disk.files */
@@ -33,6 +44,7 @@ struct ds_disk {
     uint32_t file_count;
     uint64_t size_bytes;
     bool quiet; /* opened for conversion: locked, flushed, remembered */
+    struct joined *joined; /* or NULL; set once, by whoever is first */
 };
 
 struct map_layer {
@@ -41,7 +53,7 @@ struct map_layer {
 };
 
 struct ds_map {
-    const struct ds_disk *disk;
+    struct ds_disk *disk;
     uint32_t first_layer;     /* the view begins here ... */
     uint32_t layer_count;     /* ... and is so many layers deep */
     struct map_layer *layers; /* layer_count of them */
@@ -49,6 +61,9 @@ struct ds_map {
     uint64_t position_bytes;  /* the guest offset read next */
     struct ds_extent pending; /* read ahead while merging */
     bool has_pending;
+    const struct joined *joined; /* the answers are here; or NULL */
+    uint32_t joined_index;       /* the next of them, mostly */
+    struct joined *record;       /* being made by this walk; or NULL */
 };
 
 /** Open an image on a file that is open already, e.g. a target to be read

@@ -9,6 +9,9 @@
  *   map       [D a..c @x                 ][Z   ]
  *
  * ENCODED extents never merge.
+ *
+ * The first walk over all of a quiet disk remembers its extents, if they are
+ * few; later walks read those.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -39,16 +42,104 @@ static int map_create(struct ds_disk *disk, uint32_t first, uint32_t count,
     return 0;
 }
 
+/* -- what the first walk found ---------------------------------------------*/
+
+/* A map of the whole disk: use what is remembered, or begin to. */
+static void use_joined(struct ds_disk *disk, struct ds_map *map)
+{
+    const struct joined *joined =
+        __atomic_load_n(&disk->joined, __ATOMIC_ACQUIRE);
+
+    if (joined != NULL && joined->size_bytes == map->size_bytes)
+        map->joined = joined;
+    else if (joined == NULL && disk->quiet)
+        map->record = malloc(sizeof(*map->record));
+    if (map->record != NULL) { /* else it is read again: no fault */
+        map->record->size_bytes = 0;
+        map->record->count = 0;
+    }
+}
+
+static void drop_record(struct ds_map *map)
+{
+    free(map->record);
+    map->record = NULL;
+}
+
+/* After each step: 1 with an extent, 0 at the end, or an error. */
+static void take_record(struct ds_map *map, int result,
+                        const struct ds_extent *extent)
+{
+    struct joined *record = map->record, *none = NULL;
+
+    if (result == 1 && record->count < JOINED_COUNT_MAX &&
+        extent->guest_offset_bytes == record->size_bytes) {
+        record->extents[record->count++] = *extent;
+        record->size_bytes += extent->length_bytes;
+        return;
+    }
+    if (result == 0 && record->size_bytes == map->size_bytes &&
+        __atomic_compare_exchange_n(&map->disk->joined, &none, record, false,
+                                    __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+        map->record = NULL; /* the disk's now */
+    drop_record(map);
+}
+
+static bool holds(const struct joined *joined, uint32_t index,
+                  uint64_t position)
+{
+    return index < joined->count &&
+           position >= joined->extents[index].guest_offset_bytes &&
+           position - joined->extents[index].guest_offset_bytes <
+               joined->extents[index].length_bytes;
+}
+
+static int joined_next(struct ds_map *map, struct ds_extent *out)
+{
+    const struct joined *joined = map->joined;
+    uint32_t low = 0, high = joined->count, index = map->joined_index;
+
+    if (map->position_bytes == map->size_bytes)
+        return 0;
+    if (!holds(joined, index, map->position_bytes)) {
+        while (high - low > 1) {
+            uint32_t middle = low + (high - low) / 2;
+
+            if (joined->extents[middle].guest_offset_bytes <=
+                map->position_bytes)
+                low = middle;
+            else
+                high = middle;
+        }
+        index = low;
+    }
+    *out = joined->extents[index];
+    extent_advance(out, map->position_bytes - out->guest_offset_bytes);
+    map->position_bytes += out->length_bytes;
+    map->joined_index = index + 1;
+    return 1;
+}
+
+/* -- opening ---------------------------------------------------------------*/
+
 int ds_map_open(struct ds_disk *disk, struct ds_map **out, struct ds_error *err)
 {
-    return map_create(disk, 0, disk->layer_count, disk->size_bytes, out, err);
+    int result =
+        map_create(disk, 0, disk->layer_count, disk->size_bytes, out, err);
+
+    if (result == 0)
+        use_joined(disk, *out);
+    return result;
 }
 
 int map_open_layer(struct ds_disk *disk, uint32_t layer, struct ds_map **out,
                    struct ds_error *err)
 {
-    return map_create(disk, layer, 1, disk->layers[layer].image->size_bytes,
-                      out, err);
+    uint64_t size_bytes = disk->layers[layer].image->size_bytes;
+
+    if (disk->layer_count == 1 && size_bytes == disk->size_bytes)
+        return ds_map_open(disk, out, err);
+    return map_create(disk, layer, 1, size_bytes, out, err);
 }
 
 void ds_map_close(struct ds_map *map)
@@ -62,6 +153,7 @@ void ds_map_close(struct ds_map *map)
         ds_window_free(&cursor->table2);
         ds_physical_window_free(&cursor->physical);
     }
+    drop_record(map);
     free(map->layers);
     free(map);
 }
@@ -151,7 +243,8 @@ static bool continues(const struct ds_extent *left,
                right->file_offset_bytes;
 }
 
-int ds_map_next(struct ds_map *map, struct ds_extent *out, struct ds_error *err)
+static int merge_next(struct ds_map *map, struct ds_extent *out,
+                      struct ds_error *err)
 {
     int result;
 
@@ -175,4 +268,16 @@ int ds_map_next(struct ds_map *map, struct ds_extent *out, struct ds_error *err)
         out->length_bytes += map->pending.length_bytes;
     }
     return 1;
+}
+
+int ds_map_next(struct ds_map *map, struct ds_extent *out, struct ds_error *err)
+{
+    int result;
+
+    if (map->joined != NULL)
+        return joined_next(map, out);
+    result = merge_next(map, out, err);
+    if (map->record != NULL)
+        take_record(map, result, out);
+    return result;
 }

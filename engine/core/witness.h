@@ -13,7 +13,7 @@
  *
  * The proof: P held bytes of digest D when it was read, and the source did
  * not change since (size, mtime and ctime, checked at the end). The source's
- * own map, walked anew, says that G lies at P. The target's own map, parsed
+ * own map says that G lies at P. The target's own map, parsed
  * from storage, says that G lies at T, and T reads D. Where the target's
  * bytes were written does not enter: only where they are found.
  *

@@ -28,6 +28,7 @@
 #include "local.h"
 
 #define CREATE_ROUND_COUNT_MAX 16
+#define TABLES_BYTES (1 << 20) /* of a disk of some gigabytes */
 
 static char *partial_of(const char *path)
 {
@@ -288,6 +289,9 @@ int local_reopen(struct ds_file *target, struct ds_file **out,
         return ds_fail_at(err, target, DS_OFFSET_NONE, DS_ERR_REFUSED,
                           "local: target: another file has taken its name");
     }
+    /* Tables lie at the beginning, mostly: on their way from storage in one
+     * piece while the first of them is looked at. */
+    (void)posix_fadvise(fd, 0, TABLES_BYTES, POSIX_FADV_WILLNEED);
     int rc = local_adopt(fd, target->path, out, err);
     if (rc == 0)
         local_of(*out)->is_reopened = true;
