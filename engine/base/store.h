@@ -170,6 +170,10 @@ struct ds_store_ops {
     int (*reopen)(struct ds_file *target, struct ds_file **out,
                   struct ds_error *err);
 
+    /** Advice: this range is going to be read. NULL: none is taken. */
+    void (*prefetch)(struct ds_file *file, uint64_t offset_bytes,
+                     uint64_t length_bytes);
+
     /** Give the file its final name and flush the directory. REFUSED when
      * the name exists and !replace. */
     int (*install)(struct ds_file *target, bool replace, struct ds_error *err);

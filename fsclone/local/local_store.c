@@ -22,6 +22,7 @@ const struct ds_store_ops local_store_ops = {
     .run = local_run,
     .sync = local_sync,
     .reopen = local_reopen,
+    .prefetch = local_prefetch,
     .install = local_install,
     .discard = local_discard,
     .space = local_space,

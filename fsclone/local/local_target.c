@@ -28,7 +28,6 @@
 #include "local.h"
 
 #define CREATE_ROUND_COUNT_MAX 16
-#define TABLES_BYTES (1 << 20) /* of a disk of some gigabytes */
 
 static char *partial_of(const char *path)
 {
@@ -289,13 +288,17 @@ int local_reopen(struct ds_file *target, struct ds_file **out,
         return ds_fail_at(err, target, DS_OFFSET_NONE, DS_ERR_REFUSED,
                           "local: target: another file has taken its name");
     }
-    /* Tables lie at the beginning, mostly: on their way from storage in one
-     * piece while the first of them is looked at. */
-    (void)posix_fadvise(fd, 0, TABLES_BYTES, POSIX_FADV_WILLNEED);
     int rc = local_adopt(fd, target->path, out, err);
     if (rc == 0)
         local_of(*out)->is_reopened = true;
     return rc;
+}
+
+void local_prefetch(struct ds_file *file, uint64_t offset_bytes,
+                    uint64_t length_bytes)
+{
+    (void)posix_fadvise(local_of(file)->fd, (off_t)offset_bytes,
+                        (off_t)length_bytes, POSIX_FADV_WILLNEED);
 }
 
 int local_space(const char *target_path, struct ds_space *out,
