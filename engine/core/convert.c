@@ -57,14 +57,23 @@ static int compare(struct execution *execution, struct ds_disk *target,
 /* A disk of some gigabytes has no more; more is read in order anyhow. */
 #define PREFETCH_BYTES_MAX (UINT64_C(1) << 20)
 
-/* Let the tables come from storage in one piece, not each when it is met. */
-static void prefetch_tables(const struct ds_plan *plan, struct ds_file *file)
+/* Let the tables be on their way from storage before they are asked for. */
+static void prefetch_tables(const struct execution *execution,
+                            struct ds_file *file)
 {
-    if (plan->store->prefetch != NULL && plan->seal.metadata_bytes > 0 &&
-        plan->target->layout.data_file_index == 0)
-        plan->store->prefetch(
-            file, plan->footprint.area_start_bytes,
-            ds_min_u64(plan->seal.metadata_bytes, PREFETCH_BYTES_MAX));
+    const struct execution_tables *tables = &execution->tables;
+    uint64_t left_bytes = PREFETCH_BYTES_MAX;
+
+    for (unsigned i = 0;
+         i < tables->count && execution->plan->store->prefetch != NULL; i++) {
+        uint64_t offset = tables->pieces[i].offset_bytes;
+        uint64_t length =
+            ds_min_u64(tables->pieces[i].end_bytes - offset, left_bytes);
+
+        if (length > 0)
+            execution->plan->store->prefetch(file, offset, length);
+        left_bytes -= length;
+    }
 }
 
 /* Read the target back through its format, from storage. */
@@ -81,7 +90,7 @@ static int read_back(struct execution *execution, struct ds_report *report,
     int result = plan->store->reopen(execution->files[0], &file, err);
 
     if (result == 0 && !execution->options->no_verify)
-        prefetch_tables(plan, file);
+        prefetch_tables(execution, file);
     if (result == 0)
         result = ds_disk_open_file(file, plan->format, &options, &target, err);
     if (result == 0 && !execution->options->no_verify)

@@ -15,7 +15,9 @@
 #include "place.h"
 
 #define EMIT_OP_COUNT 512u
-#define EMIT_ARENA_BYTES ((size_t)4 << 20)
+/* Tables under way. Small: memory that is met for the first time costs more
+ * than another call. */
+#define EMIT_ARENA_BYTES ((size_t)256 << 10)
 #define EMIT_PAGE_BYTES ((size_t)4096)
 
 struct emit {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "arith.h"
 #include "decode.h"
 #include "fail.h"
 #include "witness.h"
@@ -182,6 +183,31 @@ static const struct ds_op *first_failed(const struct ds_op *ops, size_t count)
     return failed;
 }
 
+static void note_tables(struct execution_tables *tables, const struct ds_op *op)
+{
+    uint64_t begin = op->target_offset_bytes;
+    uint64_t end = begin + op->length_bytes;
+
+    if (op->kind != DS_OP_WRITE || op->target_index != 0)
+        return;
+    for (unsigned i = 0; i < tables->count; i++) {
+        uint64_t *offset = &tables->pieces[i].offset_bytes;
+        uint64_t *past = &tables->pieces[i].end_bytes;
+
+        if (begin > *past + EXECUTION_TABLES_GAP_BYTES ||
+            *offset > end + EXECUTION_TABLES_GAP_BYTES)
+            continue;
+        *offset = ds_min_u64(*offset, begin);
+        *past = ds_max_u64(*past, end);
+        return;
+    }
+    if (tables->count == EXECUTION_TABLES_MAX)
+        return;
+    tables->pieces[tables->count].offset_bytes = begin;
+    tables->pieces[tables->count].end_bytes = end;
+    tables->count++;
+}
+
 static int execute_batch(void *user, struct ds_op *ops, size_t count,
                          struct ds_error *err)
 {
@@ -200,6 +226,7 @@ static int execute_batch(void *user, struct ds_op *ops, size_t count,
         if (ops[i].kind == DS_OP_REPEAT &&
             ops[i].reason == DS_COPY_CLONE_REFUSED)
             execution->refused.metadata_bytes += ops[i].length_bytes;
+        note_tables(&execution->tables, &ops[i]);
         execution->done_bytes += ops[i].data_bytes;
     }
     execution->done_ops += count;

@@ -11,6 +11,19 @@
 
 #include "plan.h"
 
+/* Where tables went in the target's first file, pieces that lie near each
+ * other as one: what the read-back is going to ask for. */
+#define EXECUTION_TABLES_MAX 8u
+#define EXECUTION_TABLES_GAP_BYTES (UINT64_C(64) << 10)
+
+struct execution_tables {
+    struct {
+        uint64_t offset_bytes;
+        uint64_t end_bytes;
+    } pieces[EXECUTION_TABLES_MAX];
+    unsigned count; /* what does not fit is not noted */
+};
+
 struct execution {
     struct ds_plan *plan;
     const struct ds_convert_options *options;
@@ -18,6 +31,7 @@ struct execution {
     struct ds_totals refused; /* what was planned as clone, done as copy */
     uint64_t done_bytes;
     uint64_t done_ops;
+    struct execution_tables tables;
     struct decoding *decoding; /* while running; NULL before it is needed */
 };
 

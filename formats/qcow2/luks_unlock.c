@@ -232,7 +232,7 @@ static int try_slots(struct luks_volume *volume,
                      const struct secret *passphrase, const char *key_file,
                      struct ds_error *err)
 {
-    const EVP_MD *hash = EVP_get_digestbyname(volume->hash_name);
+    EVP_MD *hash = EVP_MD_fetch(NULL, volume->hash_name, NULL);
     bool newline = passphrase->bytes[passphrase->length_bytes - 1] == '\n';
     int result = 0;
 
@@ -241,6 +241,7 @@ static int try_slots(struct luks_volume *volume,
     for (size_t i = 0; result == 0 && i < LUKS_SLOT_COUNT; i++)
         if (volume->slots[i].active)
             result = try_slot(volume, &volume->slots[i], hash, passphrase, err);
+    EVP_MD_free(hash);
     if (result != 0)
         return result;
     return ds_fail_at(err, volume->file, volume->offset_bytes, DS_ERR_REFUSED,

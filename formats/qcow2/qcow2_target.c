@@ -10,7 +10,8 @@
 
 #include "fail.h"
 
-#define BUFFER_BYTES DS_MIB /* or one cluster, if that is more */
+/* Of each kind of table; or one cluster, if that is more. See emit.h. */
+#define BUFFER_BYTES (DS_MIB / 8)
 
 /* -- opening and the first pass ------------------------------------------ */
 

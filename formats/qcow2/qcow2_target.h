@@ -16,7 +16,7 @@ struct table_stream {
     uint8_t *buffer;
     uint64_t buffer_tables; /* how many fit */
     uint64_t first_table;   /* the buffer's, in the stream */
-    bool dirty;             /* the buffer may hold other than zeros */
+    uint64_t dirty_bytes;   /* of the buffer; behind them are zeros */
 };
 
 struct qcow2_target {
@@ -95,8 +95,14 @@ int qcow2_map_changed(const char *record, struct ds_error *err);
 int qcow2_stream_flush(struct qcow2_target *target, struct table_stream *stream,
                        uint64_t stream_offset, uint64_t table_end,
                        struct ds_emitter *emitter, struct ds_error *err);
-void qcow2_stream_rewind(struct qcow2_target *target,
-                         struct table_stream *stream);
+/** Say that the buffer was written to, as far as `end_bytes`. */
+static inline void qcow2_stream_touch(struct table_stream *stream,
+                                      uint64_t end_bytes)
+{
+    if (stream->dirty_bytes < end_bytes)
+        stream->dirty_bytes = end_bytes;
+}
+void qcow2_stream_rewind(struct table_stream *stream);
 /** Forget all L2 entries of a pass. */
 void qcow2_target_rewind(struct qcow2_target *target);
 /** Set an entry of the table begun last. The second word only where entries

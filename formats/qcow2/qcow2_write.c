@@ -45,27 +45,24 @@ int qcow2_stream_flush(struct qcow2_target *target, struct table_stream *stream,
     if (count == 0)
         return 0;
     result = ds_emit(emitter, 0, offset, stream->buffer, length, err);
-    memset(stream->buffer, 0, length);
-    stream->dirty = false; /* nothing is put behind the tables that count */
+    memset(stream->buffer, 0, stream->dirty_bytes);
+    stream->dirty_bytes = 0; /* nothing is put behind the tables that count */
     stream->first_table += count;
     return result;
 }
 
-void qcow2_stream_rewind(struct qcow2_target *target,
-                         struct table_stream *stream)
+/* Most of a fresh buffer is never touched, and so costs no memory. */
+void qcow2_stream_rewind(struct table_stream *stream)
 {
-    /* Most of a fresh buffer is never touched, and so costs no memory. */
-    if (stream->dirty)
-        memset(stream->buffer, 0,
-               stream->buffer_tables << target->cluster_bits);
-    stream->dirty = false;
+    memset(stream->buffer, 0, stream->dirty_bytes);
+    stream->dirty_bytes = 0;
     stream->first_table = 0;
 }
 
 void qcow2_target_rewind(struct qcow2_target *target)
 {
     memset(target->l1, 0, target->l1_clusters << target->cluster_bits);
-    qcow2_stream_rewind(target, &target->l2);
+    qcow2_stream_rewind(&target->l2);
     target->l2_begun = 0;
     target->slot = QCOW2_NO_SLOT;
     target->unit_next = 0;
@@ -100,7 +97,7 @@ void qcow2_l2_set(struct qcow2_target *target, uint64_t index, uint64_t entry,
     uint8_t *bytes = target->l2.buffer + (table << target->cluster_bits);
     const ds_be64 wire[2] = { ds_be64_make(entry), ds_be64_make(subclusters) };
 
-    target->l2.dirty = true;
+    qcow2_stream_touch(&target->l2, (table + 1) << target->cluster_bits);
     if (target->extended)
         memcpy(bytes + index * sizeof(wire), wire, sizeof(wire));
     else
@@ -204,8 +201,8 @@ static int emit_header(struct qcow2_target *target, struct ds_emitter *emitter,
     if (result != 0)
         return result;
     qcow2_header_encode(&header, &wire);
-    qcow2_stream_rewind(target, &target->l2);
-    target->l2.dirty = true;
+    qcow2_stream_rewind(&target->l2);
+    qcow2_stream_touch(&target->l2, target->cluster_bytes);
     memcpy(buffer, &wire, header.header_length_bytes);
     put_extensions(target, buffer + header.header_length_bytes);
     result =

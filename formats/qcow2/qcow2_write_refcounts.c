@@ -20,7 +20,7 @@
 
 void qcow2_target_rewind_used(struct qcow2_target *target)
 {
-    qcow2_stream_rewind(target, &target->blocks);
+    qcow2_stream_rewind(&target->blocks);
     target->used_end_bytes = 0;
 }
 
@@ -30,6 +30,12 @@ static int flush_blocks(struct qcow2_target *target, struct ds_emitter *emitter,
     return qcow2_stream_flush(target, &target->blocks,
                               target->refcount_blocks_offset_bytes,
                               target->refcount_block_count, emitter, err);
+}
+
+/* What so many counts take, in whole bytes. */
+static uint64_t counts_bytes(const struct qcow2_target *target, uint64_t count)
+{
+    return ds_div_up(count << target->refcount_order, 8);
 }
 
 int qcow2_refcount_add(struct qcow2_target *target, uint64_t cluster,
@@ -55,7 +61,7 @@ int qcow2_refcount_add(struct qcow2_target *target, uint64_t cluster,
     assert(order == QCOW2_REFCOUNT_ORDER_MAX ||
            count + 1 < UINT64_C(1) << (1u << order));
     qcow2_refcount_put(blocks->buffer, order, index, count + 1);
-    blocks->dirty = true;
+    qcow2_stream_touch(blocks, counts_bytes(target, index + 1));
     return 0;
 }
 
@@ -104,7 +110,8 @@ int qcow2_target_used(struct ds_target *base, uint64_t offset_bytes,
         uint64_t stop = ds_min_u64(end, first + buffered);
 
         if (cluster < stop) {
-            target->blocks.dirty = true;
+            qcow2_stream_touch(&target->blocks,
+                               counts_bytes(target, stop - first));
             put_ones(target->blocks.buffer, target->refcount_order,
                      cluster - first, stop - first);
             cluster = stop;
@@ -127,14 +134,14 @@ static int emit_table(struct qcow2_target *target, struct ds_emitter *emitter,
     const uint64_t entries = qcow2_table_entries(target);
     int result = 0;
 
-    qcow2_stream_rewind(target, stream);
+    qcow2_stream_rewind(stream);
     while (result == 0 &&
            stream->first_table < target->refcount_table_clusters) {
         uint64_t first = stream->first_table * entries;
         uint64_t end = ds_min_u64(target->refcount_block_count,
                                   first + stream->buffer_tables * entries);
 
-        stream->dirty = true;
+        qcow2_stream_touch(stream, (end - first) * sizeof(ds_be64));
         for (uint64_t i = first; i < end; i++) {
             uint64_t offset = target->refcount_blocks_offset_bytes +
                               (i << target->cluster_bits);

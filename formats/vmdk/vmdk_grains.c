@@ -34,8 +34,9 @@
 
 #define HEAD_BYTES (64 * DS_KIB)
 #define SPLIT_HEAD_BYTES (4 * DS_KIB)
-/* 256 KiB of entries: 4 GiB of guest at 64 KiB grains. */
-#define BUFFER_ENTRIES UINT64_C(65536)
+/* 64 KiB of entries, 1 GiB of guest at 64 KiB grains: new memory costs more
+ * than another call. */
+#define BUFFER_ENTRIES UINT64_C(16384)
 
 struct vmdk_grains {
     uint64_t size_bytes;
