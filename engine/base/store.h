@@ -72,11 +72,11 @@ struct ds_run {
     struct ds_file *const *targets; /* by ds_op.target_index */
     ds_progress_fn *progress;       /* may be NULL */
     void *user;
-    /** May be NULL. Told the bytes of a COPY after they were read and before
-     * they are written, in any order and from any thread. Not told of what
+    /** May be NULL. Told the bytes of a COPY when they were written, in any
+     * order and from any thread; it may use their memory. Not told of what
      * does not pass through here: a server's copy. */
     void (*copied)(void *user, const struct ds_op *op, uint64_t skip_bytes,
-                   const void *bytes, size_t length_bytes);
+                   void *bytes, size_t length_bytes);
 };
 
 /** What a place can do, for a warning before space runs out. */
@@ -162,6 +162,12 @@ struct ds_store_ops {
     /** Run one batch; sets each op's status. CANCELLED stops early. */
     int (*run)(const struct ds_run *run, struct ds_op *ops, size_t count,
                struct ds_error *err);
+
+    /** Read back from storage itself, and from no cache, what was written.
+     * False where that cannot be had: large aligned stretches alone can, and
+     * not everywhere. From any thread. NULL: never. */
+    bool (*read_back)(struct ds_file *target, uint64_t offset_bytes,
+                      void *buffer, size_t length_bytes);
 
     /** Flush file data and metadata; later reads come from storage. */
     int (*sync)(struct ds_file *file, struct ds_error *err);

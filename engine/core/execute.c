@@ -83,9 +83,9 @@ static bool has_decode(const struct ds_op *ops, size_t count)
     return false;
 }
 
-/* The store tells of what it copies; this may be in any thread. */
+/* The store tells of what it copied; this may be in any thread. */
 static void note_copied(void *user, const struct ds_op *op, uint64_t skip_bytes,
-                        const void *bytes, size_t length_bytes)
+                        void *bytes, size_t length_bytes)
 {
     const struct execution *execution = user;
     struct witness_place place = { 0 };
@@ -106,6 +106,8 @@ static void note_copied(void *user, const struct ds_op *op, uint64_t skip_bytes,
     witness_place_add(&place, &piece);
     record.place = witness_place_end(&place);
     record.digest = XXH3_128bits(bytes, length_bytes);
+    witness_read_back(&record, execution->files[op->target_index],
+                      op->target_offset_bytes + skip_bytes, bytes);
     witness_note(execution->plan->witness, &record);
 }
 

@@ -29,6 +29,8 @@ struct comparison {
     struct ds_verify_report *report;
     uint64_t reported_bytes; /* at the last progress call */
     struct compare_pieces pieces;
+    const struct ds_file *same_written; /* of the witness, is the right's ... */
+    uint32_t same_index;                /* ... file of this index */
 };
 
 /* What physically lies under a range. */
@@ -235,6 +237,37 @@ static int take_pieces(struct side *side, uint64_t length,
     return result;
 }
 
+/* Whether the target's own map finds the record's bytes where they were read
+ * back already. */
+static bool was_read_back(struct comparison *c,
+                          const struct witness_stored *stored)
+{
+    const struct compare_pieces *pieces = &c->pieces;
+    const uint32_t file_index = pieces->extents[0].file_index;
+    uint64_t at = stored->offset_bytes;
+    const struct ds_file *found;
+
+    if (stored->file == NULL || file_index == DS_FILE_NONE)
+        return false;
+    for (size_t i = 0; i < pieces->count; i++) {
+        const struct ds_extent *piece = &pieces->extents[i];
+
+        if (piece->kind != DS_EXTENT_DATA || piece->file_index != file_index ||
+            piece->file_offset_bytes != at)
+            return false;
+        at += piece->length_bytes;
+    }
+    if (c->same_written == stored->file && c->same_index == file_index)
+        return true;
+    found = c->right.disk->files[file_index];
+    if (found->store != stored->file->store ||
+        !found->store->same(stored->file, found))
+        return false;
+    c->same_written = stored->file;
+    c->same_index = file_index;
+    return true;
+}
+
 /* Try to hold the target against what the source was read to be. *length is
  * 0 when the witness does not know; else both sides have moved on. */
 static int ask_witness(struct comparison *c, uint64_t position, uint64_t limit,
@@ -262,6 +295,8 @@ static int ask_witness(struct comparison *c, uint64_t position, uint64_t limit,
         *length = record->length_bytes;
         c->report->witnessed_bytes += *length;
         pieces->digest = record->digest;
+        if (was_read_back(c, &record->stored))
+            return 0;
         return compare_add_pieces(c->compare, pieces, err);
     }
     result = side_seek(&c->left, position, err);

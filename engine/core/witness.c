@@ -104,6 +104,20 @@ uint64_t witness_place_end(struct witness_place *place)
     return place->fold;
 }
 
+void witness_read_back(struct witness_record *record, struct ds_file *target,
+                       uint64_t offset_bytes, void *bytes)
+{
+    if (target->store->read_back != NULL &&
+        target->store->read_back(target, offset_bytes, bytes,
+                                 record->length_bytes) &&
+        XXH128_isEqual(XXH3_128bits(bytes, record->length_bytes),
+                       record->digest))
+        record->stored = (struct witness_stored){
+            .file = target,
+            .offset_bytes = offset_bytes,
+        };
+}
+
 /* -- records --------------------------------------------------------------*/
 
 int witness_open(struct witness **out, struct ds_error *err)

@@ -17,6 +17,13 @@
  * from storage, says that G lies at T, and T reads D. Where the target's
  * bytes were written does not enter: only where they are found.
  *
+ * Reading may be over by then. Where the store can read past its cache, each
+ * piece is read from storage when it was written, while others are decoded and
+ * written, and its record keeps where that was. If the target's map finds the
+ * guest's bytes at that very place, T was read. Nothing is written there again:
+ * operations do not overlap (place.h), and a table that did would be found
+ * when the target's map is checked for overlaps.
+ *
  * A place is all that decides what is read: file, offset, length; for what is
  * encoded codec, stored and decoded length, skip, sector and key too. A record
  * is of one piece of COPY, or of several encoded units that follow each other
@@ -50,6 +57,13 @@ void witness_place_add(struct witness_place *place,
 /** The fold of all that was added; nothing may be added after it. */
 uint64_t witness_place_end(struct witness_place *place);
 
+/* Where the bytes of a record were written, when they were read back from
+ * storage there and had its digest. */
+struct witness_stored {
+    const struct ds_file *file; /* the one that was written to; NULL: unknown */
+    uint64_t offset_bytes;
+};
+
 struct witness_record {
     uint64_t offset_bytes; /* of the first piece, in its file; with
                               DS_FILE_NONE in the guest */
@@ -58,7 +72,13 @@ struct witness_record {
     uint64_t skip_bytes; /* of the first piece, in its encoded unit */
     uint64_t place;
     XXH128_hash_t digest;
+    struct witness_stored stored;
 };
+
+/** Read back what was written of a record, with its own bytes' memory, and set
+ * `stored` if it is the same. */
+void witness_read_back(struct witness_record *record, struct ds_file *target,
+                       uint64_t offset_bytes, void *bytes);
 
 struct witness;
 

@@ -176,6 +176,8 @@ int local_guard_same(const struct ds_file *source, const char *path,
 int local_sync(struct ds_file *file, struct ds_error *err);
 int local_reopen(struct ds_file *target, struct ds_file **out,
                  struct ds_error *err);
+bool local_read_back(struct ds_file *target, uint64_t offset_bytes,
+                     void *buffer, size_t length_bytes);
 void local_prefetch(struct ds_file *file, uint64_t offset_bytes,
                     uint64_t length_bytes);
 int local_space(const char *target_path, struct ds_space *out,

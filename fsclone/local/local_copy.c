@@ -5,7 +5,7 @@
  *   ops      |---- COPY ----|  |-COPY-|      |---------- COPY ----------|
  *   pieces   | 16M | 16M |..|  |  ..  |      | 16M | 16M | 16M | ...
  *               \     |              \          |
- *   workers      [ read 1 M, tell, skip zeros, write ] x min(cores + 2, 4)
+ *   workers      [ read 1 M, skip zeros, write, tell ] x min(cores + 2, 4)
  *
  * A worker takes the next piece under the lock and copies it without. Zeros
  * are not written where the target is known to read as zeros anyhow: it was
@@ -198,12 +198,12 @@ static int copy_piece(struct pool *pool, const struct piece *piece,
                                          piece->length_bytes - done);
         rc = read_fully(source->fd, buffer + phase, part,
                         op->source_offset_bytes + skip);
-        if (rc == 0 && pool->run->copied != NULL)
-            pool->run->copied(pool->run->user, op, skip, buffer + phase, part);
         if (rc == 0 && target->target.holds_old)
             rc = local_write_fully(target->fd, buffer + phase, part, to);
         else if (rc == 0)
             rc = write_sparse(target, buffer + phase, part, to);
+        if (rc == 0 && pool->run->copied != NULL)
+            pool->run->copied(pool->run->user, op, skip, buffer + phase, part);
         if (rc != 0)
             break;
         done += part;

@@ -7,7 +7,8 @@
  *
  * What is copied is not wanted in memory afterwards, and to bring it through
  * there costs more than the copying itself: pages to be found, cleared, filled
- * and written back. The room is allocated first, because ext4 lets only one
+ * and written back. What was written so can be read back at once, while others
+ * still write. The room is allocated first, because ext4 lets only one
  * thread at a time write where it has still to allocate. What is read back
  * this way comes from storage, whatever is cached.
  *
@@ -117,6 +118,13 @@ size_t local_direct_read(struct local_file *file, uint64_t offset_bytes,
         done += (size_t)got;
     }
     return done;
+}
+
+bool local_read_back(struct ds_file *target, uint64_t offset_bytes,
+                     void *buffer, size_t length_bytes)
+{
+    return local_direct_read(local_of(target), offset_bytes, buffer,
+                             length_bytes) == length_bytes;
 }
 
 /* Whether it was written. Errors are left for the usual way to meet. */

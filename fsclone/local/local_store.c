@@ -23,6 +23,7 @@ const struct ds_store_ops local_store_ops = {
     .sync = local_sync,
     .reopen = local_reopen,
     .prefetch = local_prefetch,
+    .read_back = local_read_back,
     .install = local_install,
     .discard = local_discard,
     .space = local_space,

@@ -75,9 +75,22 @@ static void fake_close_file(struct ds_file *file)
     (void)file;
 }
 
+static bool fake_same(const struct ds_file *a, const struct ds_file *b)
+{
+    return a == b;
+}
+
+static bool fake_read_back(struct ds_file *file, uint64_t offset_bytes,
+                           void *buffer, size_t length_bytes)
+{
+    return fake_read(file, offset_bytes, buffer, length_bytes, NULL) == 0;
+}
+
 static const struct ds_store_ops fake_store = {
     .name = "fake",
     .read = fake_read,
+    .same = fake_same,
+    .read_back = fake_read_back,
     .physical = fake_physical,
     .storage_id = fake_storage_id,
     .close = fake_close_file,

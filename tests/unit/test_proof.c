@@ -239,6 +239,24 @@ static struct witness *testify(const struct ds_extent *piece,
     return witness;
 }
 
+/* The same, and that its bytes were read back at `offset` of `file`. */
+static struct witness *testify_stored(const struct ds_extent *piece,
+                                      const uint8_t *bytes,
+                                      struct ds_file *file, uint64_t offset)
+{
+    static uint8_t memory[LENGTH];
+    struct witness *witness = testify(piece, bytes);
+    struct witness_record record;
+
+    witness_seal(witness);
+    record = *witness_find(witness, piece);
+    witness_close(witness);
+    witness_read_back(&record, file, offset, memory);
+    assert_int_equal(witness_open(&witness, NULL), 0);
+    witness_note(witness, &record);
+    return witness;
+}
+
 static struct ds_verify_report compare_with(struct witness *witness)
 {
     struct verify_options options = { .witness = witness, .read_back = true };
@@ -265,6 +283,59 @@ static void test_proof__a_witness_spares_reading_the_source(void **state)
     assert_true(report.witnessed_bytes == LENGTH && report.hashed_bytes == 0);
     assert_int_equal(pair.left.read_count, 0);
     assert_int_equal(pair.right.read_count, 1);
+}
+
+static void test_proof__what_was_read_back_is_not_read_again(void **state)
+{
+    struct ds_verify_report report;
+
+    (void)state;
+    pair.right.bytes = ones;
+    report = compare_with(testify_stored(whole, ones, &pair.right.file, 0));
+    assert_true(report.identical);
+    assert_true(report.witnessed_bytes == LENGTH && report.hashed_bytes == 0);
+    assert_int_equal(pair.left.read_count, 0);
+    assert_int_equal(pair.right.read_count, 1); /* then, not now */
+}
+
+/* Storage gives other bytes than were written: it is not taken for read, and
+ * the difference is found where it is. */
+static void test_proof__what_reads_otherwise_was_not_read_back(void **state)
+{
+    static uint8_t lied[LENGTH];
+    struct ds_verify_report report;
+
+    (void)state;
+    memset(lied, 1, sizeof(lied));
+    lied[777] = 0;
+    pair.right.bytes = lied;
+    report = compare_with(testify_stored(whole, ones, &pair.right.file, 0));
+    assert_false(report.identical);
+    assert_true(report.difference_offset_bytes == 777);
+}
+
+/* The target's map finds the guest's bytes at another offset, or in another
+ * file, than where they were written and read back. */
+static void test_proof__what_was_read_back_elsewhere_is_read(void **state)
+{
+    static uint8_t twice[2 * LENGTH];
+    struct fake_file other = pair.right;
+    struct ds_verify_report report;
+
+    (void)state;
+    memset(twice, 2, LENGTH);
+    memset(twice + LENGTH, 1, LENGTH);
+    pair.right.bytes = twice;
+    pair.right.file.size_bytes = sizeof(twice);
+    report =
+        compare_with(testify_stored(whole, ones, &pair.right.file, LENGTH));
+    assert_false(report.identical);
+    assert_true(report.difference_offset_bytes == 0);
+
+    other.bytes = ones;
+    pair.right.bytes = twos;
+    report = compare_with(testify_stored(whole, ones, &other.file, 0));
+    assert_false(report.identical);
 }
 
 /* Changed between writing and reading back: found, and where. */
@@ -427,6 +498,12 @@ int main(void)
         cmocka_unit_test_setup(test_proof__finds_the_first_of_many_differences,
                                setup),
         cmocka_unit_test_setup(test_proof__a_witness_spares_reading_the_source,
+                               setup),
+        cmocka_unit_test_setup(test_proof__what_was_read_back_is_not_read_again,
+                               setup),
+        cmocka_unit_test_setup(
+            test_proof__what_reads_otherwise_was_not_read_back, setup),
+        cmocka_unit_test_setup(test_proof__what_was_read_back_elsewhere_is_read,
                                setup),
         cmocka_unit_test_setup(test_proof__a_store_that_lies_is_found_out,
                                setup),
