@@ -43,7 +43,9 @@ static void decide(struct ds_plan *plan, enum ds_strategy strategy,
 
     plan->strategy = strategy;
     plan->base_index =
-        strategy == DS_STRATEGY_RANGE ? DS_FILE_NONE : plan->survey.base_index;
+        strategy == DS_STRATEGY_GRAFT || strategy == DS_STRATEGY_REFERENCE
+            ? plan->survey.base_index
+            : DS_FILE_NONE;
     va_start(args, format);
     (void)vsnprintf(plan->reason, sizeof(plan->reason), format, args);
     va_end(args);
@@ -51,13 +53,25 @@ static void decide(struct ds_plan *plan, enum ds_strategy strategy,
 
 static const char *why_no_graft(const struct ds_plan *plan)
 {
-    if (plan->target->layout.encode != DS_CODEC_NONE)
-        return "the target's units are compressed";
     if (!plan->target->layout.graftable)
         return "the target's pointers cannot name the source's places";
     if (!plan->survey.graft.possible)
         return "the source file cannot be cloned there whole";
     return "so few operations that a graft was not priced";
+}
+
+/* Where every unit is compressed there is nothing to choose. */
+static int choose_encode(struct ds_plan *plan, enum ds_strategy asked,
+                         struct ds_error *err)
+{
+    static const char why[] = "the target's units are compressed";
+
+    if (asked != DS_STRATEGY_AUTO)
+        return ds_fail(err, DS_ERR_UNSUPPORTED,
+                       "plan: strategy %s is not possible: %s",
+                       ds_strategy_name(asked), why);
+    decide(plan, DS_STRATEGY_ENCODE, "%s", why);
+    return 0;
 }
 
 /* A strategy that copies is worth it only where the other is far dearer. */
@@ -86,6 +100,8 @@ static int choose(struct ds_plan *plan, enum ds_strategy asked, bool must_share,
                          graft->totals.op_count[DS_OP_COPY] +
                          graft->totals.op_count[DS_OP_PUNCH] + 1;
 
+    if (plan->target->layout.encode != DS_CODEC_NONE)
+        return choose_encode(plan, asked, err);
     if (asked == DS_STRATEGY_REFERENCE) {
         decide(plan, asked, "asked for");
         return plan_refer(plan, err);

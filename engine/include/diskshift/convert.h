@@ -72,8 +72,10 @@ enum ds_strategy {
     DS_STRATEGY_AUTO,
     DS_STRATEGY_RANGE,
     DS_STRATEGY_GRAFT,
-    DS_STRATEGY_REFERENCE /* the target's tables name the source's own file;
-                             not to be asked for: see share_source_file */
+    DS_STRATEGY_REFERENCE, /* the target's tables name the source's own file;
+                              not to be asked for: see share_source_file */
+    DS_STRATEGY_ENCODE     /* the target's units are compressed, so nothing can
+                              be shared; not to be asked for: AUTO gives it */
 };
 
 struct ds_totals {
@@ -136,7 +138,7 @@ DS_PUBLIC int ds_plan_make(struct ds_disk *disk,
                            struct ds_plan **out, struct ds_error *err);
 DS_PUBLIC void ds_plan_free(struct ds_plan *plan);
 DS_PUBLIC const struct ds_totals *ds_plan_totals(const struct ds_plan *plan);
-/** RANGE, GRAFT or REFERENCE, never AUTO. */
+/** What was chosen, never AUTO. */
 DS_PUBLIC enum ds_strategy ds_plan_strategy(const struct ds_plan *plan);
 /** Why this strategy, in words. Lives with the plan. */
 DS_PUBLIC const char *ds_plan_strategy_reason(const struct ds_plan *plan);
