@@ -52,6 +52,10 @@ wrong "unknown strategy" 'expect auto, range or graft' \
 wrong "growth that is no number" 'expect a number' \
     convert --growth ten a.raw b.raw
 wrong "growth below 0" 'expect a number' convert --growth -1 a.raw b.raw
+wrong "-o with a comma before nothing" "have '' expect key=value" \
+    convert -o compat=1.1, a.raw b.qcow2
+wrong "-o with a comma in a value" "have '2M' expect key=value" \
+    convert -o cluster_size=64k,2M a.raw b.qcow2
 wrong "progress to a closed descriptor" 'not open' \
     convert --progress=47 a.raw b.raw
 wrong "progress to a descriptor to read" 'not open to write' \
