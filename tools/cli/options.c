@@ -417,6 +417,7 @@ int options_parse(struct options *options, unsigned verb, int argc,
 
     *options = (struct options){ .progress_fd = PROGRESS_FD_NONE,
                                  .strategy = DS_STRATEGY_AUTO,
+                                 .source_count = 1,
                                  .growth_percent = GROWTH_PERCENT_STANDARD };
     options->target_options = calloc(most, sizeof(const char *));
     options->targets = calloc(most, sizeof(struct ds_target_spec));
@@ -449,6 +450,6 @@ void options_free(struct options *options)
     free(options->targets);
     for (size_t i = 0; i < options->target_option_count; i++)
         free((void *)(uintptr_t)options->target_options[i]);
-    free(options->operands);
     free(options->target_options);
+    free(options->operands);
 }

@@ -77,6 +77,9 @@ struct options {
     size_t target_count;
     const char **operands;
     size_t operand_count;
+    size_t source_count; /* of the operands, the first; 1 but for targets that
+                            hold several disks */
+    bool all_members;    /* those take all disks of a container */
 };
 
 struct option_rule {

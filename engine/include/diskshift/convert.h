@@ -148,6 +148,10 @@ DS_PUBLIC const char *ds_plan_target_path(const struct ds_plan *plan,
 /** The size the target's files will have, in bytes. */
 DS_PUBLIC uint64_t ds_plan_target_size_bytes(const struct ds_plan *plan,
                                              uint32_t target_index);
+/** How disk `index` of the source is called in a target that takes several;
+ * NULL past the last, and for targets of one disk. */
+DS_PUBLIC const char *ds_plan_member(const struct ds_plan *plan,
+                                     uint32_t index);
 /** Warnings and remarks, one per index; NULL past the end. */
 DS_PUBLIC const char *ds_plan_note(const struct ds_plan *plan, size_t index);
 
@@ -185,6 +189,8 @@ struct ds_report {
     char path[4096];
     char notes[4][512];
     unsigned note_count;
+    char members[64][128]; /* see ds_plan_member */
+    uint32_t member_count; /* 0: a target of one disk */
 };
 
 /**
