@@ -103,8 +103,8 @@ make_disk() {
             count=$((size / 1048576)) status=none
         ;;
     soft.raw)
-        soft_data | head -c $((soft_gib << 30)) >"$mount/$file" || true
-        (($(stat -c %s "$mount/$file") == soft_gib << 30)) ||
+        soft_data | head -c "$soft_size" >"$mount/$file" || true
+        (($(stat -c %s "$mount/$file") == soft_size)) ||
             die "no $file: no data or no room"
         ;;
     soft.*)

@@ -130,11 +130,24 @@ typedef int ds_finding_fn(void *user, const struct ds_finding *finding,
 
 /* -- writing ------------------------------------------------------------- */
 
+/** Where one of several disks lies on the line that a target of several gets
+ * as its guest's disk. Between them are holes. */
+struct ds_line_disk {
+    uint64_t begin_bytes; /* a multiple of DS_LINE_ALIGN_BYTES */
+    uint64_t size_bytes;  /* a multiple of 512 */
+};
+/** No unit is larger: see DS_ENCODED_UNIT_BYTES_MAX. */
+#define DS_LINE_ALIGN_BYTES (UINT64_C(2) << 20)
+#define DS_LINE_DISK_COUNT_MAX 64u
+
 struct ds_target_request {
     const char *path;
     const char *const *options; /* "key=value" */
     size_t option_count;
-    uint64_t size_bytes; /* the guest's; a multiple of 512 */
+    uint64_t size_bytes;              /* the guest's; a multiple of 512 */
+    const struct ds_line_disk *disks; /* for formats with members: in order;
+                                         the last ends at size_bytes */
+    size_t disk_count;
 };
 
 /** 2 TiB in extents of 2047 MiB, and their descriptor. */
@@ -254,8 +267,11 @@ struct ds_format_ops {
     const char *summary;           /* one line for help */
     const char *const *extensions; /* ".qcow2" ..., NULL at the end */
 
-    /** Containers of several disks: ds_open_context.member chooses one. */
+    /** Containers of several disks: ds_open_context.member chooses one, and
+     * a target takes several. */
     bool has_members;
+    /** How many there are: "1" to this are members. NULL: one. */
+    uint32_t (*member_count)(const struct ds_image *image);
 
     /** Whether the file is of this format. Raw says no to everything. */
     bool (*probe)(const struct ds_probe *probe);
@@ -325,6 +341,10 @@ struct ds_format_ops {
     int (*target_seal)(struct ds_target *target,
                        const struct ds_footprint *footprint,
                        struct ds_seal *out, struct ds_error *err);
+    /** The name in the container of disk `index` of the request; lives with
+     * the target. NULL: the target is no container. */
+    const char *(*target_member)(const struct ds_target *target,
+                                 uint32_t index);
     /** A remark on what was sealed, for the plan and the report; lives with
      * the target. NULL, also as the answer: there is none. */
     const char *(*target_note)(const struct ds_target *target);

@@ -65,6 +65,9 @@ struct ds_create_request {
     const struct ds_file *attributes_from; /* owner, mode, label, xattrs,
                                        NOCOW; NULL: 0600, plain */
     bool clone_from; /* the file will share with attributes_from */
+    struct ds_file *const *within; /* what it will hold comes from all of */
+    size_t within_count;           /* these: its mode admits nobody whom one
+                                      of them keeps out */
 };
 
 struct ds_run {

@@ -101,6 +101,8 @@ const char *ds_strategy_name(enum ds_strategy strategy)
         return "graft";
     case DS_STRATEGY_REFERENCE:
         return "reference";
+    case DS_STRATEGY_ENCODE:
+        return "encode";
     }
     return "unknown";
 }

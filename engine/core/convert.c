@@ -31,6 +31,19 @@ static double now_seconds(void)
 
 /* -- verification -----------------------------------------------------------*/
 
+/* Which disk it is of, and where in that. */
+static int fail_difference(const struct ds_disk *disk, uint64_t position,
+                           struct ds_error *err)
+{
+    const struct ds_part *part = disk_part_at(disk, position);
+
+    return ds_fail(err, DS_ERR_SYSTEM,
+                   "verify: the target differs from %s at guest offset "
+                   "%" PRIu64 "; it was removed",
+                   ds_disk_layer_path(disk, part->first_layer),
+                   position - part->begin_bytes);
+}
+
 static int compare(struct execution *execution, struct ds_disk *target,
                    struct ds_report *report, struct ds_error *err)
 {
@@ -44,12 +57,9 @@ static int compare(struct execution *execution, struct ds_disk *target,
     int result =
         verify_disks(plan->disk, target, &options, &report->verify, err);
 
-    if (result == 0 && !report->verify.identical) {
-        result = ds_fail(err, DS_ERR_SYSTEM,
-                         "verify: the target differs from the source at guest "
-                         "offset %" PRIu64 "; it was removed",
-                         report->verify.difference_offset_bytes);
-    }
+    if (result == 0 && !report->verify.identical)
+        result = fail_difference(plan->disk,
+                                 report->verify.difference_offset_bytes, err);
     report->verified = result == 0;
     return result;
 }
@@ -76,23 +86,66 @@ static void prefetch_tables(const struct execution *execution,
     }
 }
 
+static int open_part(struct execution *execution, uint32_t index,
+                     struct ds_disk **out, struct ds_error *err)
+{
+    struct ds_plan *plan = execution->plan;
+    char member[DISK_MEMBER_BYTES];
+    /* A name that we put there ourselves may be followed anywhere. */
+    struct ds_open_options options = {
+        .allow_refs = plan->strategy == DS_STRATEGY_REFERENCE ? "/" : NULL,
+        .member =
+            plan->format->has_members ? disk_member_name(index, member) : NULL,
+    };
+    struct ds_file *file = NULL;
+    int result = plan->store->reopen(execution->files[0], &file, err);
+
+    if (result != 0)
+        return result;
+    if (!execution->options->no_verify && index == 0)
+        prefetch_tables(execution, file);
+    return ds_disk_open_file(file, plan->format, &options, out, err);
+}
+
+/* Each of the target's disks is one of the source's, as large as that. */
+static int check_parts(const struct ds_disk *source,
+                       const struct ds_disk *target, struct ds_error *err)
+{
+    uint32_t count = disk_member_count(target);
+
+    if (count != source->part_count)
+        return ds_fail(err, DS_ERR_SYSTEM,
+                       "verify: the target has %" PRIu32
+                       " disks, expect %" PRIu32 "; it was removed",
+                       count, source->part_count);
+    for (uint32_t i = 0; i < count; i++)
+        if (target->parts[i].size_bytes != source->parts[i].size_bytes)
+            return ds_fail(err, DS_ERR_SYSTEM,
+                           "verify: disk %" PRIu32 " of the target: have "
+                           "%" PRIu64 " bytes expect %" PRIu64
+                           "; it was removed",
+                           i + 1, target->parts[i].size_bytes,
+                           source->parts[i].size_bytes);
+    return 0;
+}
+
 /* Read the target back through its format, from storage. */
 static int read_back(struct execution *execution, struct ds_report *report,
                      struct ds_error *err)
 {
-    struct ds_plan *plan = execution->plan;
+    const struct ds_disk *source = execution->plan->disk;
     struct ds_disk *target = NULL;
-    struct ds_file *file = NULL;
-    /* A name that we put there ourselves may be followed anywhere. */
-    struct ds_open_options options = {
-        .allow_refs = plan->strategy == DS_STRATEGY_REFERENCE ? "/" : NULL,
-    };
-    int result = plan->store->reopen(execution->files[0], &file, err);
+    int result = open_part(execution, 0, &target, err);
 
-    if (result == 0 && !execution->options->no_verify)
-        prefetch_tables(execution, file);
+    for (uint32_t i = 1; i < source->part_count && result == 0; i++) {
+        struct ds_disk *next = NULL;
+
+        result = open_part(execution, i, &next, err);
+        if (result == 0)
+            result = ds_disk_append(target, next, err);
+    }
     if (result == 0)
-        result = ds_disk_open_file(file, plan->format, &options, &target, err);
+        result = check_parts(source, target, err);
     if (result == 0 && !execution->options->no_verify)
         result = compare(execution, target, report, err);
     ds_disk_close(target);
@@ -150,6 +203,18 @@ static int run_target(struct execution *execution, struct ds_report *report,
 
 #define EXCLUSIVE_EXTENT_COUNT 256u
 
+/* Whether the file was met before: several disks may lie in one. */
+static bool is_known(const struct ds_disk *disk, uint32_t index)
+{
+    const struct ds_file *file = disk->files[index];
+
+    for (uint32_t i = 0; disk->part_count > 1 && i < index; i++)
+        if (disk->files[i]->store == file->store &&
+            file->store->same(disk->files[i], file))
+            return true;
+    return false;
+}
+
 /* Bytes of the source that nobody else refers to: what deleting it frees. */
 static bool exclusive_bytes(struct ds_disk *disk, uint64_t *bytes)
 {
@@ -161,6 +226,8 @@ static bool exclusive_bytes(struct ds_disk *disk, uint64_t *bytes)
         uint64_t offset = 0;
         size_t count = EXCLUSIVE_EXTENT_COUNT;
 
+        if (is_known(disk, i))
+            continue;
         while (count == EXCLUSIVE_EXTENT_COUNT && offset < file->size_bytes) {
             if (file->store->physical(file, offset, file->size_bytes - offset,
                                       extents, EXCLUSIVE_EXTENT_COUNT, &count,
@@ -198,6 +265,8 @@ static void fill_report(const struct ds_plan *plan,
                         const struct ds_convert_options *options,
                         struct ds_report *report)
 {
+    const char *member;
+
     report->totals = plan->totals;
     report->strategy = plan->strategy;
     (void)snprintf(report->path, sizeof(report->path), "%s", plan->paths[0]);
@@ -206,6 +275,9 @@ static void fill_report(const struct ds_plan *plan,
     for (unsigned i = 0; i < plan->note_count; i++)
         memcpy(report->notes[i], plan->notes[i], sizeof(report->notes[i]));
     report->note_count = plan->note_count;
+    for (uint32_t i = 0; (member = ds_plan_member(plan, i)) != NULL; i++)
+        (void)snprintf(report->members[report->member_count++],
+                       sizeof(report->members[0]), "%s", member);
     fill_space(plan, options, report);
 }
 

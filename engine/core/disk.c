@@ -3,10 +3,12 @@
 #include "disk.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <diskshift/diskshift.h>
 
+#include "arith.h"
 #include "fail.h"
 #include "registry.h"
 
@@ -195,6 +197,9 @@ int ds_disk_open_file(struct ds_file *file, const struct ds_format_ops *format,
         result = ds_fail_memory(err);
     if (result == 0 && format == NULL)
         result = pick_format(file, options->format, &format, err);
+    if (result == 0 && options->all_members && options->member == NULL &&
+        format->has_members)
+        context.member = "1"; /* the others: ds_disk_open */
     if (result == 0 && options->member != NULL && !format->has_members)
         result =
             ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_ARG,
@@ -220,12 +225,15 @@ int ds_disk_open_file(struct ds_file *file, const struct ds_format_ops *format,
         return result;
     }
     disk->size_bytes = disk->layers[0].image->size_bytes;
+    disk->parts[0].size_bytes = disk->size_bytes;
+    disk->parts[0].layer_count = disk->layer_count;
+    disk->part_count = 1;
     *out = disk;
     return 0;
 }
 
-int ds_disk_open(const char *path, const struct ds_open_options *options,
-                 struct ds_disk **out, struct ds_error *err)
+static int open_path(const char *path, const struct ds_open_options *options,
+                     struct ds_disk **out, struct ds_error *err)
 {
     struct ds_file *file = NULL;
     int result = ds_registry_store(path)->open(path, &file, err);
@@ -233,6 +241,131 @@ int ds_disk_open(const char *path, const struct ds_open_options *options,
     if (result != 0)
         return result;
     return ds_disk_open_file(file, NULL, options, out, err);
+}
+
+/* -- several disks ----------------------------------------------------------*/
+
+const char *disk_member_name(uint32_t index, char name[DISK_MEMBER_BYTES])
+{
+    (void)snprintf(name, DISK_MEMBER_BYTES, "%" PRIu32, index + 1);
+    return name;
+}
+
+uint32_t disk_member_count(const struct ds_disk *disk)
+{
+    const struct ds_image *image = disk->layers[0].image;
+
+    return image->format->member_count != NULL
+               ? image->format->member_count(image)
+               : 1;
+}
+
+const struct ds_part *disk_part_at(const struct ds_disk *disk,
+                                   uint64_t position_bytes)
+{
+    uint32_t index = disk->part_count - 1;
+
+    while (disk->parts[index].begin_bytes > position_bytes)
+        index--;
+    return &disk->parts[index];
+}
+
+static int check_room(const struct ds_disk *disk, const struct ds_disk *next,
+                      struct ds_error *err)
+{
+    uint64_t begin = ds_align_up(disk->size_bytes, DS_LINE_ALIGN_BYTES);
+    uint64_t end;
+
+    if (next->part_count > DS_LINE_DISK_COUNT_MAX - disk->part_count)
+        return ds_fail(err, DS_ERR_LIMIT, "several disks: more than %u",
+                       DS_LINE_DISK_COUNT_MAX);
+    if (next->layer_count > DS_DISK_LAYER_COUNT_MAX - disk->layer_count)
+        return ds_fail(err, DS_ERR_LIMIT,
+                       "several disks: more than %u images in their chains",
+                       DS_DISK_LAYER_COUNT_MAX);
+    if (next->file_count > DS_DISK_FILE_COUNT_MAX - disk->file_count)
+        return ds_fail(err, DS_ERR_LIMIT, "several disks: more than %u files",
+                       DS_DISK_FILE_COUNT_MAX);
+    if (begin < disk->size_bytes ||
+        !ds_add_u64(begin, next->size_bytes, &end) || end > INT64_MAX)
+        return ds_fail(err, DS_ERR_LIMIT,
+                       "several disks: more than 2^63 bytes in all");
+    return 0;
+}
+
+/* After check_room. `next` has nothing left. */
+static void move_over(struct ds_disk *disk, struct ds_disk *next)
+{
+    uint64_t begin = ds_align_up(disk->size_bytes, DS_LINE_ALIGN_BYTES);
+
+    for (uint32_t i = 0; i < next->part_count; i++) {
+        struct ds_part *part = &disk->parts[disk->part_count++];
+
+        *part = next->parts[i];
+        part->begin_bytes += begin;
+        part->first_layer += disk->layer_count;
+    }
+    for (uint32_t i = 0; i < next->layer_count; i++) {
+        struct ds_layer *layer = &disk->layers[disk->layer_count++];
+
+        *layer = next->layers[i];
+        layer->file_base += disk->file_count;
+    }
+    for (uint32_t i = 0; i < next->file_count; i++)
+        disk->files[disk->file_count++] = next->files[i];
+    disk->size_bytes = begin + next->size_bytes;
+    disk->quiet = disk->quiet && next->quiet;
+    next->layer_count = 0;
+    next->file_count = 0;
+}
+
+int ds_disk_append(struct ds_disk *disk, struct ds_disk *next,
+                   struct ds_error *err)
+{
+    int result = check_room(disk, next, err);
+
+    if (result == 0)
+        move_over(disk, next);
+    ds_disk_close(next);
+    return result;
+}
+
+/* The members behind the first, which is open. */
+static int append_members(const char *path,
+                          const struct ds_open_options *options,
+                          struct ds_disk *disk, struct ds_error *err)
+{
+    struct ds_open_options one = *options;
+    uint32_t count = disk_member_count(disk);
+    int result = 0;
+
+    for (uint32_t i = 1; i < count && result == 0; i++) {
+        char member[DISK_MEMBER_BYTES];
+        struct ds_disk *next = NULL;
+
+        one.member = disk_member_name(i, member);
+        result = open_path(path, &one, &next, err);
+        if (result == 0)
+            result = ds_disk_append(disk, next, err);
+    }
+    return result;
+}
+
+int ds_disk_open(const char *path, const struct ds_open_options *options,
+                 struct ds_disk **out, struct ds_error *err)
+{
+    struct ds_disk *disk = NULL;
+    int result = open_path(path, options, &disk, err);
+
+    if (result == 0 && options != NULL && options->all_members &&
+        options->member == NULL)
+        result = append_members(path, options, disk, err);
+    if (result != 0) {
+        ds_disk_close(disk);
+        return result;
+    }
+    *out = disk;
+    return 0;
 }
 
 void ds_disk_close(struct ds_disk *disk)
@@ -256,6 +389,28 @@ void ds_disk_close(struct ds_disk *disk)
 uint64_t ds_disk_size_bytes(const struct ds_disk *disk)
 {
     return disk->size_bytes;
+}
+
+uint32_t ds_disk_part_count(const struct ds_disk *disk)
+{
+    return disk->part_count;
+}
+
+int ds_disk_part(const struct ds_disk *disk, uint32_t index,
+                 struct ds_disk_part *out)
+{
+    const struct ds_part *part;
+    const struct ds_layer *layer;
+
+    if (index >= disk->part_count)
+        return -DS_ERR_ARG;
+    part = &disk->parts[index];
+    layer = &disk->layers[part->first_layer];
+    out->path = disk->files[layer->file_base]->path;
+    out->format = layer->image->format->name;
+    out->image_bytes = layer->image->size_bytes;
+    out->size_bytes = part->size_bytes;
+    return 0;
 }
 
 const char *ds_disk_format(const struct ds_disk *disk)
@@ -351,7 +506,12 @@ int ds_disk_extend(struct ds_disk *disk, uint64_t size_bytes,
                        " expect a multiple of 512 and at least the disk's "
                        "%" PRIu64,
                        size_bytes, disk->size_bytes);
+    if (disk->part_count > 1)
+        return ds_fail(err, DS_ERR_ARG,
+                       "size: have %" PRIu32 " disks expect one",
+                       disk->part_count);
     disk->size_bytes = size_bytes;
+    disk->parts[0].size_bytes = size_bytes;
     return 0;
 }
 
@@ -365,6 +525,7 @@ const struct ds_format_description *ds_format_describe(size_t index)
     description.name = format->name;
     description.summary = format->summary;
     description.can_write = format->target_open != NULL;
+    description.takes_several = description.can_write && format->has_members;
     return &description;
 }
 

@@ -23,6 +23,8 @@ int execute_create(struct execution *execution, struct ds_error *err)
             .path = plan->paths[i],
             .attributes_from = disk->files[plan->survey.base_index],
             .clone_from = i >= layout->data_file_index,
+            .within = disk->files,
+            .within_count = disk->file_count,
         };
 
         result = plan->store->create(&request, &execution->files[i], err);

@@ -15,29 +15,35 @@
  */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "arith.h"
 #include "codec.h"
 #include "disk.h"
 #include "fail.h"
 
-static int map_create(struct ds_disk *disk, uint32_t first, uint32_t count,
-                      uint64_t size_bytes, struct ds_map **out,
+static int map_create(struct ds_disk *disk, const struct ds_part *parts,
+                      uint32_t part_count, struct ds_map **out,
                       struct ds_error *err)
 {
     struct ds_map *map = calloc(1, sizeof(*map));
+    uint32_t depth = 0;
 
     if (map == NULL)
         return ds_fail_memory(err);
-    map->layers = calloc(count, sizeof(*map->layers));
+    for (uint32_t i = 0; i < part_count; i++)
+        if (parts[i].layer_count > depth)
+            depth = parts[i].layer_count;
+    map->layers = calloc(depth, sizeof(*map->layers));
     if (map->layers == NULL) {
         free(map);
         return ds_fail_memory(err);
     }
     map->disk = disk;
-    map->first_layer = first;
-    map->layer_count = count;
-    map->size_bytes = size_bytes;
+    map->parts = parts;
+    map->part_count = part_count;
+    map->size_bytes =
+        parts[part_count - 1].begin_bytes + parts[part_count - 1].size_bytes;
     *out = map;
     return 0;
 }
@@ -124,8 +130,7 @@ static int joined_next(struct ds_map *map, struct ds_extent *out)
 
 int ds_map_open(struct ds_disk *disk, struct ds_map **out, struct ds_error *err)
 {
-    int result =
-        map_create(disk, 0, disk->layer_count, disk->size_bytes, out, err);
+    int result = map_create(disk, disk->parts, disk->part_count, out, err);
 
     if (result == 0)
         use_joined(disk, *out);
@@ -135,24 +140,43 @@ int ds_map_open(struct ds_disk *disk, struct ds_map **out, struct ds_error *err)
 int map_open_layer(struct ds_disk *disk, uint32_t layer, struct ds_map **out,
                    struct ds_error *err)
 {
-    uint64_t size_bytes = disk->layers[layer].image->size_bytes;
+    const struct ds_part view = {
+        .size_bytes = disk->layers[layer].image->size_bytes,
+        .first_layer = layer,
+        .layer_count = 1,
+    };
+    int result;
 
-    if (disk->layer_count == 1 && size_bytes == disk->size_bytes)
+    if (disk->layer_count == 1 && view.size_bytes == disk->size_bytes)
         return ds_map_open(disk, out, err);
-    return map_create(disk, layer, 1, size_bytes, out, err);
+    result = map_create(disk, &view, 1, out, err);
+    if (result == 0) {
+        (*out)->layer = view;
+        (*out)->parts = &(*out)->layer;
+    }
+    return result;
 }
 
-void ds_map_close(struct ds_map *map)
+/* Leave the part that the map is in; what its cursors hold with it. */
+static void leave_part(struct ds_map *map)
 {
-    if (map == NULL)
-        return;
-    for (uint32_t i = 0; i < map->layer_count; i++) {
+    uint32_t count = map->parts[map->part_index].layer_count;
+
+    for (uint32_t i = 0; i < count; i++) {
         struct ds_cursor *cursor = &map->layers[i].cursor;
 
         ds_window_free(&cursor->table);
         ds_window_free(&cursor->table2);
         ds_physical_window_free(&cursor->physical);
     }
+    memset(map->layers, 0, count * sizeof(*map->layers));
+}
+
+void ds_map_close(struct ds_map *map)
+{
+    if (map == NULL)
+        return;
+    leave_part(map);
     drop_record(map);
     free(map->layers);
     free(map);
@@ -178,12 +202,38 @@ static void check_contract(const struct ds_image *image,
                          image->files[extent->file_index]->size_bytes));
 }
 
+/* Go to the part that `position` lies in, or behind. */
+static const struct ds_part *enter_part(struct ds_map *map, uint64_t position)
+{
+    uint32_t index = map->part_index;
+
+    while (position < map->parts[index].begin_bytes)
+        index--;
+    while (index + 1 < map->part_count &&
+           position >= map->parts[index + 1].begin_bytes)
+        index++;
+    if (index != map->part_index)
+        leave_part(map);
+    map->part_index = index;
+    return &map->parts[index];
+}
+
+/* How far at most an answer reaches: the part's end, or the next one's
+ * beginning. */
+static uint64_t part_limit(const struct ds_part *part, uint64_t at)
+{
+    if (at < part->size_bytes)
+        return part->size_bytes - at;
+    return part[1].begin_bytes - part->begin_bytes - at;
+}
+
 /* One layer's answer at `position`, from what it last said if that reaches. */
 static int layer_read(struct ds_map *map, uint32_t index, uint64_t position,
                       struct ds_extent *out, struct ds_error *err)
 {
+    const struct ds_part *part = &map->parts[map->part_index];
     struct map_layer *layer = &map->layers[index];
-    struct ds_image *image = map->disk->layers[map->first_layer + index].image;
+    struct ds_image *image = map->disk->layers[part->first_layer + index].image;
     struct ds_extent *current = &layer->current;
     int result;
 
@@ -205,20 +255,21 @@ static int layer_read(struct ds_map *map, uint32_t index, uint64_t position,
 static int map_read(struct ds_map *map, struct ds_extent *out,
                     struct ds_error *err)
 {
-    uint64_t position = map->position_bytes;
-    uint64_t limit = map->size_bytes - position;
+    const struct ds_part *part = enter_part(map, map->position_bytes);
+    uint64_t at = map->position_bytes - part->begin_bytes;
+    uint64_t limit = part_limit(part, at);
     int result = 0;
 
-    *out = (struct ds_extent){ .guest_offset_bytes = position,
-                               .length_bytes = limit,
+    *out = (struct ds_extent){ .length_bytes = limit,
                                .kind = DS_EXTENT_HOLE,
                                .file_index = DS_FILE_NONE };
-    for (uint32_t i = 0; i < map->layer_count && result == 0; i++) {
-        const struct ds_layer *layer = &map->disk->layers[map->first_layer + i];
+    for (uint32_t i = 0; i < part->layer_count && result == 0; i++) {
+        const struct ds_layer *layer =
+            &map->disk->layers[part->first_layer + i];
 
-        if (position >= layer->image->size_bytes)
+        if (at >= layer->image->size_bytes)
             break;
-        result = layer_read(map, i, position, out, err);
+        result = layer_read(map, i, at, out, err);
         out->depth = i;
         limit = ds_min_u64(limit, out->length_bytes);
         if (out->kind != DS_EXTENT_HOLE) {
@@ -227,8 +278,9 @@ static int map_read(struct ds_map *map, struct ds_extent *out,
             break;
         }
     }
+    out->guest_offset_bytes = map->position_bytes;
     out->length_bytes = limit;
-    map->position_bytes = position + limit;
+    map->position_bytes += limit;
     return result;
 }
 

@@ -2,6 +2,7 @@
 /* What a plan has to say about itself. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "plan.h"
 
@@ -22,12 +23,18 @@ const struct survey_side *plan_side(const struct ds_plan *plan)
 
 void plan_note(struct ds_plan *plan, const char *format, ...)
 {
+    char *note;
     va_list args;
 
     if (plan->note_count == PLAN_NOTE_COUNT_MAX)
         return;
+    note = plan->notes[plan->note_count];
     va_start(args, format);
-    (void)vsnprintf(plan->notes[plan->note_count++], PLAN_NOTE_BYTES, format,
-                    args);
+    (void)vsnprintf(note, PLAN_NOTE_BYTES, format, args);
     va_end(args);
+    /* Of each of several disks the same may be true: it is said once. */
+    for (unsigned i = 0; i < plan->note_count; i++)
+        if (strcmp(plan->notes[i], note) == 0)
+            return;
+    plan->note_count++;
 }

@@ -43,7 +43,9 @@ static void decide(struct ds_plan *plan, enum ds_strategy strategy,
 
     plan->strategy = strategy;
     plan->base_index =
-        strategy == DS_STRATEGY_RANGE ? DS_FILE_NONE : plan->survey.base_index;
+        strategy == DS_STRATEGY_GRAFT || strategy == DS_STRATEGY_REFERENCE
+            ? plan->survey.base_index
+            : DS_FILE_NONE;
     va_start(args, format);
     (void)vsnprintf(plan->reason, sizeof(plan->reason), format, args);
     va_end(args);
@@ -51,13 +53,25 @@ static void decide(struct ds_plan *plan, enum ds_strategy strategy,
 
 static const char *why_no_graft(const struct ds_plan *plan)
 {
-    if (plan->target->layout.encode != DS_CODEC_NONE)
-        return "the target's units are compressed";
     if (!plan->target->layout.graftable)
         return "the target's pointers cannot name the source's places";
     if (!plan->survey.graft.possible)
         return "the source file cannot be cloned there whole";
     return "so few operations that a graft was not priced";
+}
+
+/* Where every unit is compressed there is nothing to choose. */
+static int choose_encode(struct ds_plan *plan, enum ds_strategy asked,
+                         struct ds_error *err)
+{
+    static const char why[] = "the target's units are compressed";
+
+    if (asked != DS_STRATEGY_AUTO)
+        return ds_fail(err, DS_ERR_UNSUPPORTED,
+                       "plan: strategy %s is not possible: %s",
+                       ds_strategy_name(asked), why);
+    decide(plan, DS_STRATEGY_ENCODE, "%s", why);
+    return 0;
 }
 
 /* A strategy that copies is worth it only where the other is far dearer. */
@@ -86,6 +100,8 @@ static int choose(struct ds_plan *plan, enum ds_strategy asked, bool must_share,
                          graft->totals.op_count[DS_OP_COPY] +
                          graft->totals.op_count[DS_OP_PUNCH] + 1;
 
+    if (plan->target->layout.encode != DS_CODEC_NONE)
+        return choose_encode(plan, asked, err);
     if (asked == DS_STRATEGY_REFERENCE) {
         decide(plan, asked, "asked for");
         return plan_refer(plan, err);
@@ -180,11 +196,15 @@ static int require_clone(const struct ds_plan *plan, struct ds_error *err)
 static int open_target(struct ds_plan *plan, const struct ds_target_spec *spec,
                        struct ds_error *err)
 {
+    const struct ds_disk *disk = plan->disk;
+    struct ds_line_disk disks[DS_LINE_DISK_COUNT_MAX];
     struct ds_target_request request = {
         .path = spec->path,
         .options = spec->options,
         .option_count = spec->option_count,
-        .size_bytes = plan->disk->size_bytes,
+        .size_bytes = disk->size_bytes,
+        .disks = disks,
+        .disk_count = disk->part_count,
     };
 
     plan->format = ds_registry_format(spec->format);
@@ -193,6 +213,13 @@ static int open_target(struct ds_plan *plan, const struct ds_target_spec *spec,
     if (plan->format->target_open == NULL)
         return ds_fail(err, DS_ERR_UNSUPPORTED, "%s cannot be written",
                        spec->format);
+    if (disk->part_count > 1 && !plan->format->has_members)
+        return ds_fail(err, DS_ERR_ARG,
+                       "%s: a target of it holds one disk, have %" PRIu32,
+                       spec->format, disk->part_count);
+    for (uint32_t i = 0; i < disk->part_count; i++)
+        disks[i] = (struct ds_line_disk){ disk->parts[i].begin_bytes,
+                                          disk->parts[i].size_bytes };
     return plan->format->target_open(&request, &plan->target, err);
 }
 
@@ -212,15 +239,21 @@ static int guard_sources(const struct ds_plan *plan, struct ds_error *err)
 /* Only a raw file's size need not be whole sectors. */
 static void note_padding(struct ds_plan *plan)
 {
-    const struct ds_file *file = plan->disk->files[0];
-    uint64_t rest = file->size_bytes % DS_SECTOR_BYTES;
+    const struct ds_disk *disk = plan->disk;
 
-    if (rest != 0 && plan->disk->layers[0].image->size_bytes ==
-                         file->size_bytes + DS_SECTOR_BYTES - rest)
-        plan_note(plan,
-                  "the source's size is not a multiple of 512: %" PRIu64
-                  " bytes of zeros are added",
-                  DS_SECTOR_BYTES - rest);
+    for (uint32_t i = 0; i < disk->part_count; i++) {
+        const struct ds_layer *layer =
+            &disk->layers[disk->parts[i].first_layer];
+        const struct ds_file *file = disk->files[layer->file_base];
+        uint64_t rest = file->size_bytes % DS_SECTOR_BYTES;
+
+        if (rest != 0 && layer->image->size_bytes ==
+                             file->size_bytes + DS_SECTOR_BYTES - rest)
+            plan_note(plan,
+                      "the source's size is not a multiple of 512: %" PRIu64
+                      " bytes of zeros are added",
+                      DS_SECTOR_BYTES - rest);
+    }
 }
 
 static void note_misaligned_units(struct ds_plan *plan)
@@ -381,6 +414,13 @@ uint64_t ds_plan_target_size_bytes(const struct ds_plan *plan,
                                    uint32_t target_index)
 {
     return plan->seal.file_size_bytes[target_index];
+}
+
+const char *ds_plan_member(const struct ds_plan *plan, uint32_t index)
+{
+    return plan->format->target_member != NULL && index < plan->disk->part_count
+               ? plan->format->target_member(plan->target, index)
+               : NULL;
 }
 
 const char *ds_plan_note(const struct ds_plan *plan, size_t index)

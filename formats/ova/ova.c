@@ -5,9 +5,10 @@ static const char *const extensions[] = { ".ova", ".ovf", NULL };
 
 const struct ds_format_ops ova_format_ops = {
     .name = "ova",
-    .summary = "OVF package (.ova, .ovf): a disk in it, read in place",
+    .summary = "OVF package (.ova, .ovf): the disks in it, read in place",
     .extensions = extensions,
     .has_members = true,
+    .member_count = ova_member_count,
     .probe = ova_probe,
     .open = ova_open,
     .close = ova_close,
@@ -24,5 +25,6 @@ const struct ds_format_ops ova_format_ops = {
     .target_encoded = ova_target_encoded,
     .target_finish = ova_target_finish,
     .target_encoded_size = ova_target_encoded_size,
+    .target_member = ova_target_member,
     .target_close = ova_target_close,
 };

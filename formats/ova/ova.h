@@ -182,6 +182,8 @@ struct ova_adapter {
     unsigned resource_type;
     const char *resource_subtype; /* NULL: none */
     const char *vmdk;             /* adapter_type of the disk */
+    unsigned controller_count;    /* that a machine can have */
+    unsigned disk_count;          /* on each */
 };
 
 struct ova_system {
@@ -202,13 +204,15 @@ struct ova_machine {
 
 extern const struct ds_target_option ova_target_options[];
 
+/** LIMIT when the machine's adapter does not take so many disks. */
+int ova_check_disk_count(const struct ova_machine *machine, size_t count,
+                         struct ds_error *err);
+
 int ova_options_parse(const struct ds_target_request *request,
                       struct ova_machine *out, struct ds_error *err);
 
 /* -- ova_envelope_write.c -------------------------------------------------- */
 
-/* Room for any; a name's bytes become up to six each. */
-#define OVA_TEXT_BYTES ((size_t)16 << 10)
 #define OVA_ESCAPED_NAME_BYTES (6 * OVA_MACHINE_NAME_BYTES)
 
 struct ova_written {
@@ -218,10 +222,14 @@ struct ova_written {
     uint64_t populated_bytes;
 };
 
-/** The length of what is now in `out`, without a NUL. */
+/** Enough for any machine with so many disks. */
+size_t ova_envelope_room(size_t disk_count);
+
+/** The length of what is now in `out`, without a NUL; not less than the room
+ * when that did not do. */
 size_t ova_envelope_build(const struct ova_machine *machine,
-                          const struct ova_written *written,
-                          char out[OVA_TEXT_BYTES]);
+                          const struct ova_written *written, size_t disk_count,
+                          char *out, size_t room_bytes);
 
 /* -- ova_write.c ----------------------------------------------------------- */
 
@@ -239,6 +247,7 @@ int ova_target_finish(struct ds_target *target, struct ds_emitter *emitter,
                       struct ds_error *err);
 uint64_t ova_target_encoded_size(const struct ds_target *target);
 void ova_target_close(struct ds_target *target);
+const char *ova_target_member(const struct ds_target *target, uint32_t index);
 
 /* -- ova_choose.c ---------------------------------------------------------- */
 
@@ -254,6 +263,7 @@ void ova_href_decode(const char *href, char out[OVA_NAME_BYTES]);
 
 /* -- ova_map.c ------------------------------------------------------------- */
 
+uint32_t ova_member_count(const struct ds_image *image);
 void ova_facts(struct ds_image *image, ds_fact_fn *fact, void *user);
 int ova_check(struct ds_image *image, ds_finding_fn *finding, void *user,
               struct ds_error *err);

@@ -94,9 +94,10 @@ static void say_text(ds_fact_fn *fact, void *user, const char *key,
     fact(user, &say);
 }
 
-static size_t count_disks(const struct ova_image *image)
+uint32_t ova_member_count(const struct ds_image *base)
 {
-    size_t count = 0;
+    const struct ova_image *image = (const struct ova_image *)base;
+    uint32_t count = 0;
 
     for (size_t i = 0; i < image->envelope.disk_count; i++)
         count += image->envelope.disks[i].file_reference[0] != '\0';
@@ -143,7 +144,7 @@ void ova_facts(struct ds_image *base, ds_fact_fn *fact, void *user)
     say_text(fact, user, "manifest", manifest_state(image));
     if (image->is_archive)
         say_number(fact, user, "member_count", image->index.member_count);
-    say_number(fact, user, "disk_count", count_disks(image));
+    say_number(fact, user, "disk_count", ova_member_count(base));
     say_disks(image, fact, user);
     say_text(fact, user, "disk_id", image->disk->id);
     say_text(fact, user, "member", image->member->name);

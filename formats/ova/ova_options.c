@@ -24,19 +24,21 @@ const struct ds_target_option ova_target_options[] = {
       "the guest's system; all 64-bit" },
     { "firmware", "bios, efi", "bios", "what the guest boots from" },
     { "adapter", "lsilogic, lsilogicsas, pvscsi, buslogic, ahci, ide",
-      "lsilogic", "the controller that the disk is on" },
+      "lsilogic", "the controllers that the disks are on" },
     { NULL, NULL, NULL, NULL },
 };
 
 /* ResourceType by CIM: 5 IDE, 6 parallel SCSI, 20 other storage. The last
- * column is what the VMDK's own descriptor calls it: it knows no others. */
+ * names are what the VMDK's own descriptor calls it: it knows no others. Then
+ * how many of them a machine of hardware version 10 has at most, and how many
+ * disks each takes (AHCI has more, but no package more than 60). */
 static const struct ova_adapter adapters[] = {
-    { "lsilogic", 6, "lsilogic", "lsilogic" },
-    { "lsilogicsas", 6, "lsilogicsas", "lsilogic" },
-    { "pvscsi", 6, "VirtualSCSI", "lsilogic" },
-    { "buslogic", 6, "buslogic", "buslogic" },
-    { "ahci", 20, "vmware.sata.ahci", "lsilogic" },
-    { "ide", 5, NULL, "ide" },
+    { "lsilogic", 6, "lsilogic", "lsilogic", 4, 15 },
+    { "lsilogicsas", 6, "lsilogicsas", "lsilogic", 4, 15 },
+    { "pvscsi", 6, "VirtualSCSI", "lsilogic", 4, 15 },
+    { "buslogic", 6, "buslogic", "buslogic", 4, 15 },
+    { "ahci", 20, "vmware.sata.ahci", "lsilogic", 2, 30 },
+    { "ide", 5, NULL, "ide", 2, 2 },
 };
 
 /* By CIM_OperatingSystem.OsType, and by VMware's own names. */
@@ -192,6 +194,19 @@ static int parse_firmware(const char *value, struct ova_machine *machine,
     if (value != NULL && !machine->is_efi && strcmp(value, "bios") != 0)
         return fail_option("firmware", value, err);
     return 0;
+}
+
+int ova_check_disk_count(const struct ova_machine *machine, size_t count,
+                         struct ds_error *err)
+{
+    const struct ova_adapter *adapter = machine->adapter;
+    size_t most = (size_t)adapter->controller_count * adapter->disk_count;
+
+    if (count >= 1 && count <= most)
+        return 0;
+    return ds_fail(err, DS_ERR_LIMIT,
+                   "ova: disks: have %zu expect 1 to %zu on %s", count, most,
+                   adapter->word);
 }
 
 int ova_options_parse(const struct ds_target_request *request,

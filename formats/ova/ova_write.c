@@ -2,16 +2,21 @@
 /*
  * Writing a package:
  *
- *   0   512       ...   ...     ...   disk_offset (4 KiB)
- *   |hdr|x.ovf    |hdr  |x.mf   |hdr  |x-disk1.vmdk, a stream  |two of zeros|
+ *   0   512       ...   ...     ...  head_bytes (4 KiB)
+ *   |hdr|x.ovf    |hdr  |x.mf   |hdr|x-disk1.vmdk|0|hdr|x-disk2.vmdk|0| end |
  *       | + blanks|
  *
- * The disk is written by the vmdk format, in rising order and without gaps;
- * here its places are moved, and what goes out is digested. Its size and its
- * digest are known last, so the members before it come last: the descriptor
- * has room for the longest of all numbers, which blanks behind its root
- * element fill, and a digest is always as long. Nothing else is written twice
- * or read back.
+ * The engine hands over the units of all disks as those of one line (format.h:
+ * ds_line_disk), in order. Each disk is written by the vmdk format as a stream
+ * of its own, in rising order and without gaps; here its units and its places
+ * are moved, and what goes out is digested. When the first unit of the next
+ * one comes, or the end, a disk is done, and the next has its place.
+ *
+ * A disk's size and its digest are known last, so what tells of them comes
+ * last: its own header, and the members before all disks, for which room was
+ * left: the descriptor has room for the longest of all numbers, which blanks
+ * behind its root element fill, and a digest is always as long. Nothing else
+ * is written twice or read back.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -23,34 +28,11 @@
 #include "arith.h"
 #include "cleanup.h"
 #include "fail.h"
-#include "ova.h"
+#include "ova_write.h"
 
 extern const struct ds_format_ops vmdk_format_ops;
 
-#define DISK_ALIGN_BYTES UINT64_C(4096)
 #define END_BYTES (2 * (uint64_t)TAR_BLOCK_BYTES)
-/* "SHA256(" NAME ")= " 64 digits, newline; two of them. */
-#define MANIFEST_BYTES 512u
-
-struct ova_target {
-    struct ds_target target;
-    struct ova_machine machine;
-    char descriptor_name[TAR_NAME_BYTES + 1];
-    char manifest_name[TAR_NAME_BYTES + 1];
-    char disk_name[TAR_NAME_BYTES + 1];
-    uint64_t modified_seconds;
-    uint64_t size_bytes;       /* the guest's */
-    uint64_t descriptor_bytes; /* with its blanks */
-    uint64_t manifest_bytes;
-    uint64_t disk_offset_bytes;
-    struct ds_target *disk; /* of the vmdk format */
-
-    /* the pass */
-    struct ds_digest *digest;
-    uint64_t digested_bytes;
-    uint64_t unit_count;
-    bool is_dry; /* nothing was stored: there is nothing to digest */
-};
 
 static struct ova_target *target_of(struct ds_target *target)
 {
@@ -59,97 +41,52 @@ static struct ova_target *target_of(struct ds_target *target)
 
 /* -- opening --------------------------------------------------------------- */
 
-/* Names that every system can unpack and that need no escapes in an href. */
-static void name_members(struct ova_target *target)
-{
-    char stem[OVA_MACHINE_NAME_BYTES];
-    size_t at;
-
-    for (at = 0; target->machine.name[at] != '\0'; at++) {
-        char c = target->machine.name[at];
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                     (c >= '0' && c <= '9') || c == '_' ||
-                     (at > 0 && (c == '-' || c == '.'));
-
-        stem[at] = plain ? c : '_';
-    }
-    stem[at] = '\0';
-    (void)snprintf(target->descriptor_name, sizeof(target->descriptor_name),
-                   "%s.ovf", stem);
-    (void)snprintf(target->manifest_name, sizeof(target->manifest_name),
-                   "%s.mf", stem);
-    (void)snprintf(target->disk_name, sizeof(target->disk_name),
-                   "%s-disk1.vmdk", stem);
-}
-
-static size_t manifest_build(const struct ova_target *target,
-                             const uint8_t *descriptor_digest,
-                             const uint8_t *disk_digest,
-                             char out[MANIFEST_BYTES])
-{
-    const char *names[] = { target->descriptor_name, target->disk_name };
-    const uint8_t *digests[] = { descriptor_digest, disk_digest };
-    size_t used = 0;
-
-    for (size_t i = 0; i < 2; i++) {
-        used += (size_t)snprintf(out + used, MANIFEST_BYTES - used,
-                                 "SHA256(%s)= ", names[i]);
-        for (size_t b = 0; b < ds_digest_bytes(DS_DIGEST_SHA256); b++)
-            used += (size_t)snprintf(out + used, MANIFEST_BYTES - used, "%02x",
-                                     digests[i][b]);
-        used += (size_t)snprintf(out + used, MANIFEST_BYTES - used, "\n");
-    }
-    assert(used < MANIFEST_BYTES);
-    return used;
-}
-
-/* Where everything lies, which no number that is still open changes. */
-static int measure(struct ova_target *target, struct ds_error *err)
-{
-    static const uint8_t no_digest[DS_DIGEST_BYTES_MAX];
-    const struct ova_written most = { target->disk_name, UINT64_MAX, UINT64_MAX,
-                                      UINT64_MAX };
-    ds_autofree char *text = malloc(OVA_TEXT_BYTES);
-    char manifest[MANIFEST_BYTES];
-    uint64_t others;
-
-    if (text == NULL)
-        return ds_fail_memory(err);
-    target->manifest_bytes =
-        manifest_build(target, no_digest, no_digest, manifest);
-    others = 3 * (uint64_t)TAR_BLOCK_BYTES +
-             ds_align_up(target->manifest_bytes, TAR_BLOCK_BYTES);
-    target->disk_offset_bytes =
-        ds_align_up(ova_envelope_build(&target->machine, &most, text) + others,
-                    DISK_ALIGN_BYTES);
-    target->descriptor_bytes = target->disk_offset_bytes - others;
-    assert(target->descriptor_bytes < OVA_TEXT_BYTES);
-    return 0;
-}
-
-static int open_disk(struct ova_target *target,
-                     const struct ds_target_request *request,
-                     struct ds_error *err)
+static int open_part(struct ova_target *target, const struct ds_line_disk *disk,
+                     struct ova_part *part, struct ds_error *err)
 {
     char adapter[64];
     const char *options[] = { "subformat=streamOptimized", adapter,
                               "hardware_version=10" };
-    struct ds_target_request disk = {
-        .path = target->disk_name,
+    struct ds_target_request request = {
+        .path = part->name,
         .options = options,
         .option_count = sizeof(options) / sizeof(options[0]),
-        .size_bytes = request->size_bytes,
+        .size_bytes = disk->size_bytes,
     };
     int result;
 
     (void)snprintf(adapter, sizeof(adapter), "adapter_type=%s",
                    target->machine.adapter->vmdk);
-    result = vmdk_format_ops.target_open(&disk, &target->disk, err);
+    result = vmdk_format_ops.target_open(&request, &part->target, err);
     if (result != 0)
         return result;
-    target->target.layout = target->disk->layout;
-    target->target.layout.head_bytes += target->disk_offset_bytes;
+    target->target.layout = part->target->layout;
+    part->size_bytes = disk->size_bytes;
+    part->first_unit = disk->begin_bytes / target->target.layout.unit_bytes;
+    assert(disk->begin_bytes % target->target.layout.unit_bytes == 0);
     return 0;
+}
+
+static int open_parts(struct ova_target *target,
+                      const struct ds_target_request *request,
+                      struct ds_error *err)
+{
+    int result =
+        ova_check_disk_count(&target->machine, request->disk_count, err);
+
+    if (result != 0)
+        return result;
+    target->parts = calloc(request->disk_count, sizeof(*target->parts));
+    if (target->parts == NULL)
+        return ds_fail_memory(err);
+    target->part_count = request->disk_count;
+    ova_head_name(target);
+    for (size_t i = 0; i < target->part_count && result == 0; i++)
+        result = open_part(target, &request->disks[i], &target->parts[i], err);
+    if (result == 0)
+        result = ova_head_measure(target, err);
+    target->target.layout.head_bytes += target->head_bytes;
+    return result;
 }
 
 int ova_target_open(const struct ds_target_request *request,
@@ -161,15 +98,10 @@ int ova_target_open(const struct ds_target_request *request,
     if (target == NULL)
         return ds_fail_memory(err);
     target->target.format = &ova_format_ops;
-    target->size_bytes = request->size_bytes;
     target->modified_seconds = (uint64_t)time(NULL);
     result = ova_options_parse(request, &target->machine, err);
-    if (result == 0) {
-        name_members(target);
-        result = measure(target, err);
-    }
     if (result == 0)
-        result = open_disk(target, request, err);
+        result = open_parts(target, request, err);
     if (result == 0)
         result = ds_digest_open(DS_DIGEST_SHA256, &target->digest, err);
     if (result != 0) {
@@ -186,26 +118,81 @@ void ova_target_close(struct ds_target *base)
 
     if (target == NULL)
         return;
-    if (target->disk != NULL)
-        target->disk->format->target_close(target->disk);
+    for (size_t i = 0; i < target->part_count; i++)
+        if (target->parts[i].target != NULL)
+            vmdk_format_ops.target_close(target->parts[i].target);
     ds_digest_close(target->digest);
+    free(target->parts);
     free(target);
+}
+
+const char *ova_target_member(const struct ds_target *base, uint32_t index)
+{
+    const struct ova_target *target = (const struct ova_target *)base;
+
+    return index < target->part_count ? target->parts[index].name : NULL;
 }
 
 /* -- first pass ------------------------------------------------------------ */
 
+/* The part whose unit it is; `from` is one at or before it. */
+static size_t part_of(const struct ova_target *target, size_t from,
+                      uint64_t unit)
+{
+    while (from + 1 < target->part_count &&
+           unit >= target->parts[from + 1].first_unit)
+        from++;
+    return from;
+}
+
+/* Disks that are full lie beside each other, and so may a run's units. */
 int ova_target_count(struct ds_target *base, const struct ds_unit_run *run,
                      struct ds_error *err)
 {
-    struct ds_target *disk = target_of(base)->disk;
+    struct ova_target *target = target_of(base);
+    uint64_t end = run->first_unit + run->unit_count;
+    uint64_t unit = run->first_unit;
+    size_t at = 0;
 
-    return disk->format->target_count(disk, run, err);
+    (void)err;
+    while (unit < end) {
+        uint64_t next = end;
+
+        at = part_of(target, at, unit);
+        if (at + 1 < target->part_count)
+            next = ds_min_u64(end, target->parts[at + 1].first_unit);
+        target->parts[at].counted_units += next - unit;
+        unit = next;
+    }
+    return 0;
 }
 
-static uint64_t size_with(const struct ova_target *target, uint64_t disk_bytes)
+/* Where the member behind one that ends at `end_bytes` begins. */
+static uint64_t next_member(uint64_t end_bytes)
 {
-    return target->disk_offset_bytes +
-           ds_align_up(disk_bytes, TAR_BLOCK_BYTES) + END_BYTES;
+    return ds_align_up(end_bytes, TAR_BLOCK_BYTES) + TAR_BLOCK_BYTES;
+}
+
+static uint64_t archive_end(uint64_t end_bytes)
+{
+    return ds_align_up(end_bytes, TAR_BLOCK_BYTES) + END_BYTES;
+}
+
+static int seal_part(struct ova_part *part, uint64_t *most_bytes,
+                     struct ds_error *err)
+{
+    ds_autofree struct ds_footprint *footprint = calloc(1, sizeof(*footprint));
+    ds_autofree struct ds_seal *seal = calloc(1, sizeof(*seal));
+    int result;
+
+    if (footprint == NULL || seal == NULL)
+        return ds_fail_memory(err);
+    footprint->area_start_bytes = part->target->layout.head_bytes;
+    footprint->unit_count = part->counted_units;
+    footprint->file_names[0] = part->name;
+    result = vmdk_format_ops.target_seal(part->target, footprint, seal, err);
+    *most_bytes = seal->file_size_bytes[0];
+    return result;
 }
 
 int ova_target_seal(struct ds_target *base,
@@ -213,23 +200,22 @@ int ova_target_seal(struct ds_target *base,
                     struct ds_error *err)
 {
     struct ova_target *target = target_of(base);
-    ds_autofree struct ds_footprint *inner = malloc(sizeof(*inner));
-    int result;
+    uint64_t end = 0, bytes = 0;
+    int result = 0;
 
-    if (inner == NULL)
-        return ds_fail_memory(err);
-    *inner = *footprint;
-    inner->area_start_bytes -= target->disk_offset_bytes;
-    inner->file_names[0] = target->disk_name;
-    result = target->disk->format->target_seal(target->disk, inner, out, err);
-    out->data_start_bytes += target->disk_offset_bytes;
-    out->file_size_bytes[0] = size_with(target, out->file_size_bytes[0]);
+    for (size_t i = 0; i < target->part_count && result == 0; i++) {
+        result = seal_part(&target->parts[i], &bytes, err);
+        end = (i == 0 ? target->head_bytes : next_member(end)) + bytes;
+    }
+    target->started = false;
+    out->data_start_bytes = footprint->area_start_bytes;
+    out->file_size_bytes[0] = archive_end(end);
     return result;
 }
 
 /* -- second pass ----------------------------------------------------------- */
 
-/* What the disk is written through. */
+/* What a disk is written through. */
 struct shift {
     struct ds_emitter emitter;
     struct ova_target *target;
@@ -242,22 +228,85 @@ static int shift_write(struct ds_emitter *emitter, uint32_t target_index,
 {
     const struct shift *shift = (const struct shift *)emitter;
     struct ova_target *target = shift->target;
+    struct ova_part *part = &target->parts[target->current];
     int result = 0;
 
     if (offset_bytes == 0) {
         result = ds_digest_restart(target->digest, err);
-        target->digested_bytes = 0;
-        target->unit_count = 0;
+        part->stored_bytes = 0;
     }
     /* A digest has no places: the stream must have none left out. */
-    assert(target->is_dry || offset_bytes == target->digested_bytes);
+    assert(target->is_dry || offset_bytes == part->stored_bytes);
     if (result == 0)
         result = ds_digest_add(target->digest, bytes, length_bytes, err);
-    target->digested_bytes += length_bytes;
+    part->stored_bytes += length_bytes;
     return result == 0 ? ds_emit(shift->outer, target_index,
-                                 target->disk_offset_bytes + offset_bytes,
-                                 bytes, length_bytes, err)
+                                 part->offset_bytes + offset_bytes, bytes,
+                                 length_bytes, err)
                        : result;
+}
+
+static void begin_part(struct ova_target *target, size_t index)
+{
+    struct ova_part *part = &target->parts[index];
+
+    target->current = index;
+    part->unit_count = 0;
+    part->stored_bytes = 0;
+    part->offset_bytes = target->head_bytes;
+    if (index > 0)
+        part->offset_bytes =
+            next_member(part[-1].offset_bytes + part[-1].stored_bytes);
+}
+
+/* A pass that was left in its midst begins anew. */
+static void begin_pass(struct ova_target *target, uint64_t unit)
+{
+    if (target->started && unit >= target->next_unit)
+        return;
+    target->started = true;
+    begin_part(target, 0);
+}
+
+/* The rest of the current disk, its header, and what fills its last block. */
+static int end_part(struct ova_target *target, struct ds_emitter *emitter,
+                    struct ds_error *err)
+{
+    static const uint8_t zeros[TAR_BLOCK_BYTES];
+    struct shift shift = { { .write = shift_write }, target, emitter };
+    struct ova_part *part = &target->parts[target->current];
+    uint64_t end;
+    int result =
+        vmdk_format_ops.target_finish(part->target, &shift.emitter, err);
+
+    if (result == 0)
+        result = ds_digest_end(target->digest, part->digest, err);
+    if (result != 0)
+        return result;
+    end = vmdk_format_ops.target_encoded_size(part->target);
+    assert(target->is_dry || part->stored_bytes == end);
+    part->stored_bytes = end;
+    result = ova_header_emit(target, part->name,
+                             part->offset_bytes - TAR_BLOCK_BYTES, end, emitter,
+                             err);
+    end += part->offset_bytes;
+    return result == 0 && end % TAR_BLOCK_BYTES != 0
+               ? ds_emit(emitter, 0, end, zeros,
+                         (size_t)(ds_align_up(end, TAR_BLOCK_BYTES) - end), err)
+               : result;
+}
+
+/* Go on to a disk, with those between that have no units. */
+static int reach_part(struct ova_target *target, size_t index,
+                      struct ds_emitter *emitter, struct ds_error *err)
+{
+    int result = 0;
+
+    while (target->current < index && result == 0) {
+        result = end_part(target, emitter, err);
+        begin_part(target, target->current + 1);
+    }
+    return result;
 }
 
 int ova_target_encoded(struct ds_target *base, uint64_t unit,
@@ -266,126 +315,52 @@ int ova_target_encoded(struct ds_target *base, uint64_t unit,
 {
     struct ova_target *target = target_of(base);
     struct shift shift = { { .write = shift_write }, target, emitter };
+    struct ova_part *part;
     int result;
 
     target->is_dry = stored == NULL;
-    result = target->disk->format->target_encoded(
-        target->disk, unit, stored, stored_bytes, &shift.emitter, err);
-    target->unit_count++;
-    return result;
+    begin_pass(target, unit);
+    result = reach_part(target, part_of(target, target->current, unit), emitter,
+                        err);
+    if (result != 0)
+        return result;
+    part = &target->parts[target->current];
+    part->unit_count++;
+    target->next_unit = unit + 1;
+    return vmdk_format_ops.target_encoded(part->target, unit - part->first_unit,
+                                          stored, stored_bytes, &shift.emitter,
+                                          err);
 }
 
-static int emit_header(struct ova_target *target, const char *name,
-                       uint64_t offset_bytes, uint64_t size_bytes,
-                       struct ds_emitter *emitter, struct ds_error *err)
+static uint64_t archive_size(const struct ova_target *target)
 {
-    struct tar_header_disk header =
-        tar_header_make(name, size_bytes, target->modified_seconds);
+    const struct ova_part *last = &target->parts[target->part_count - 1];
 
-    return ds_emit(emitter, 0, offset_bytes, &header, sizeof(header), err);
-}
-
-/* The descriptor, blanks behind it, and the descriptor's digest. */
-static int emit_descriptor(struct ova_target *target, uint64_t disk_bytes,
-                           uint8_t digest[DS_DIGEST_BYTES_MAX],
-                           struct ds_emitter *emitter, struct ds_error *err)
-{
-    size_t length = (size_t)target->descriptor_bytes;
-    struct ova_written written = {
-        .disk_name = target->disk_name,
-        .disk_bytes = disk_bytes,
-        .capacity_bytes = target->size_bytes,
-        .populated_bytes =
-            ds_min_u64(target->unit_count * target->target.layout.unit_bytes,
-                       target->size_bytes),
-    };
-    ds_autofree char *text = malloc(OVA_TEXT_BYTES);
-    size_t used;
-    int result;
-
-    if (text == NULL)
-        return ds_fail_memory(err);
-    used = ova_envelope_build(&target->machine, &written, text);
-    assert(used <= length);
-    memset(text + used, ' ', length - used);
-    text[length - 1] = '\n';
-    result = ds_digest_restart(target->digest, err);
-    if (result == 0)
-        result = ds_digest_add(target->digest, text, length, err);
-    if (result == 0)
-        result = ds_digest_end(target->digest, digest, err);
-    if (result == 0)
-        result = emit_header(target, target->descriptor_name, 0, length,
-                             emitter, err);
-    return result == 0 ? ds_emit(emitter, 0, TAR_BLOCK_BYTES, text, length, err)
-                       : result;
-}
-
-static int emit_manifest(struct ova_target *target,
-                         const uint8_t *descriptor_digest,
-                         const uint8_t *disk_digest, struct ds_emitter *emitter,
-                         struct ds_error *err)
-{
-    uint64_t offset = TAR_BLOCK_BYTES + target->descriptor_bytes;
-    char text[MANIFEST_BYTES] = { 0 };
-    size_t used = manifest_build(target, descriptor_digest, disk_digest, text);
-    int result =
-        emit_header(target, target->manifest_name, offset, used, emitter, err);
-
-    assert(used == target->manifest_bytes);
-    memset(text + used, 0, sizeof(text) - used);
-    return result == 0 ? ds_emit(emitter, 0, offset + TAR_BLOCK_BYTES, text,
-                                 ds_align_up(used, TAR_BLOCK_BYTES), err)
-                       : result;
-}
-
-/* What fills the disk's last block, and the mark of the end. */
-static int emit_end(const struct ova_target *target, uint64_t disk_bytes,
-                    struct ds_emitter *emitter, struct ds_error *err)
-{
-    static const uint8_t zeros[END_BYTES + TAR_BLOCK_BYTES];
-    uint64_t offset = target->disk_offset_bytes + disk_bytes;
-
-    return ds_emit(emitter, 0, offset, zeros,
-                   (size_t)(size_with(target, disk_bytes) - offset), err);
+    return archive_end(last->offset_bytes + last->stored_bytes);
 }
 
 int ova_target_finish(struct ds_target *base, struct ds_emitter *emitter,
                       struct ds_error *err)
 {
+    static const uint8_t zeros[END_BYTES];
     struct ova_target *target = target_of(base);
-    struct shift shift = { { .write = shift_write }, target, emitter };
-    struct ds_target *disk = target->disk;
-    uint8_t disk_digest[DS_DIGEST_BYTES_MAX] = { 0 };
-    uint8_t descriptor_digest[DS_DIGEST_BYTES_MAX] = { 0 };
-    uint64_t disk_bytes;
-    int result = disk->format->target_finish(disk, &shift.emitter, err);
+    int result;
 
-    disk_bytes = disk->format->target_encoded_size(disk);
-    assert(result != 0 || target->is_dry ||
-           target->digested_bytes == disk_bytes);
+    begin_pass(target, UINT64_MAX); /* disks without data alone */
+    result = reach_part(target, target->part_count - 1, emitter, err);
     if (result == 0)
-        result = ds_digest_end(target->digest, disk_digest, err);
+        result = end_part(target, emitter, err);
     if (result == 0)
-        result = emit_descriptor(target, disk_bytes, descriptor_digest, emitter,
-                                 err);
+        result = ova_head_emit(target, emitter, err);
     if (result == 0)
-        result =
-            emit_manifest(target, descriptor_digest, disk_digest, emitter, err);
-    if (result == 0)
-        result = emit_header(target, target->disk_name,
-                             target->disk_offset_bytes - TAR_BLOCK_BYTES,
-                             disk_bytes, emitter, err);
-    if (result == 0)
-        result = emit_end(target, disk_bytes, emitter, err);
-    target->is_dry = false; /* the pass may be run again */
+        result = ds_emit(emitter, 0, archive_size(target) - END_BYTES, zeros,
+                         sizeof(zeros), err);
+    target->started = false; /* the pass may be run again */
+    target->is_dry = false;
     return result;
 }
 
 uint64_t ova_target_encoded_size(const struct ds_target *base)
 {
-    const struct ova_target *target = (const struct ova_target *)base;
-
-    return size_with(target,
-                     target->disk->format->target_encoded_size(target->disk));
+    return archive_size((const struct ova_target *)base);
 }

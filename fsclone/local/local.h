@@ -117,8 +117,13 @@ bool local_same_filesystem(int fd_a, int fd_b);
 /** Give the empty `fd` the flags of `source_fd` on which sharing depends.
  * Whether they agree now. */
 bool local_match_flags(int source_fd, int fd);
-/** Owner, mode, label, ACL and xattrs, never wider than the source's. */
-int local_copy_attributes(const struct local_file *source, int fd,
+/** The bits of a mode that all of `files` grant to those whom `source` names
+ * by its owner and group. False: one of them is not for that owner. */
+bool local_common_mode(const struct local_file *source,
+                       struct ds_file *const *files, size_t count, mode_t *out);
+/** Owner, mode, label, ACL and xattrs, never wider than the source's, nor than
+ * `most`. */
+int local_copy_attributes(const struct local_file *source, mode_t most, int fd,
                           const char *path, struct ds_error *err);
 
 /* local_clone.c */

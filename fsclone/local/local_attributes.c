@@ -119,7 +119,43 @@ static mode_t narrow_mode(mode_t mode, bool owner_same, bool group_same)
     return owner << 6 | group << 3 | other;
 }
 
-int local_copy_attributes(const struct local_file *source, int fd,
+/* Who is not its owner, or not of its group, is one of its others. */
+static bool grants(const struct local_file *file, const struct stat *from,
+                   mode_t *out)
+{
+    struct stat status;
+    if (file->is_block_device || fstat(file->fd, &status) != 0)
+        return false;
+    mode_t other = status.st_mode & 7;
+    bool owner_same = status.st_uid == from->st_uid;
+    *out = status.st_mode & 0777;
+    if (!owner_same || status.st_gid != from->st_gid)
+        *out = 0700 | other << 3 | other;
+    if (fgetxattr(file->fd, ACL_NAME, NULL, 0) > 0)
+        *out &= 0700;
+    return owner_same || (other & 4) != 0;
+}
+
+bool local_common_mode(const struct local_file *source,
+                       struct ds_file *const *files, size_t count, mode_t *out)
+{
+    struct stat from;
+    *out = 0777;
+    if (fstat(source->fd, &from) != 0)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        mode_t granted;
+        if (files[i] == &source->base)
+            continue;
+        if (files[i]->store != source->base.store ||
+            !grants(local_of_const(files[i]), &from, &granted))
+            return false;
+        *out &= granted;
+    }
+    return true;
+}
+
+int local_copy_attributes(const struct local_file *source, mode_t most, int fd,
                           const char *path, struct ds_error *err)
 {
     struct stat from;
@@ -147,13 +183,14 @@ int local_copy_attributes(const struct local_file *source, int fd,
     /* With an ACL the mode's group bits are the ACL's mask, and without the
      * ACL they would admit the group to what the mask allowed others. */
     ssize_t acl = fgetxattr(source->fd, ACL_NAME, NULL, 0);
-    if (acl > 0 && (!owner_same || !group_same))
+    bool acl_fits = owner_same && group_same && (mode & ~most) == 0;
+    if (acl > 0 && !acl_fits)
         mode &= 0700;
+    mode &= most;
     if (fchmod(fd, mode & 0700) != 0)
         return ds_fail_errno(err, errno, path,
                              "local: target: cannot set the mode");
-    if (acl > 0 && owner_same && group_same &&
-        copy_xattr(source->fd, fd, ACL_NAME, value) == 1)
+    if (acl > 0 && acl_fits && copy_xattr(source->fd, fd, ACL_NAME, value) == 1)
         return 0; /* it carries the mode's bits */
     if (acl > 0)
         return 0;

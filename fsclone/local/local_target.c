@@ -178,7 +178,11 @@ int local_create(const struct ds_create_request *request, struct ds_file **out,
          * cannot be done the clone says so. */
         if (request->clone_from || local_is_nocow(from->fd))
             (void)local_match_flags(from->fd, local_of(file)->fd);
-        rc = local_copy_attributes(from, local_of(file)->fd, file->path, err);
+        mode_t most;
+        if (local_common_mode(from, request->within, request->within_count,
+                              &most))
+            rc = local_copy_attributes(from, most, local_of(file)->fd,
+                                       file->path, err);
     }
     if (rc != 0) {
         local_discard(file);

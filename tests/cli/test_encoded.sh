@@ -58,6 +58,7 @@ stream="-O vmdk -o subformat=streamOptimized"
 # shellcheck disable=SC2086 # the words are words
 run "plan" 0 plan --ops --json $stream a.raw y.vmdk
 json '.targets[0].upper_bound'
+json '.targets[0].strategy == "encode"'
 json '[.targets[0].operations[] | select(.kind == "encode")] | length > 0 and
     all(.reason == "compressed" and .target_offset_bytes == null and
     .source_index == null and .guest_offset_bytes % 65536 == 0)'
@@ -67,6 +68,14 @@ json '.measure.upper_bound'
 most=$(jq .measure.file_bytes out)
 # shellcheck disable=SC2086 # the words are words
 run "convert" 0 convert $stream a.raw y.vmdk
+said 'strategy: *encode' out
+# shellcheck disable=SC2086 # the words are words
+run "range cannot be" 3 plan --strategy range $stream a.raw x.vmdk
+said 'strategy range is not possible: the target.s units are compressed' err
+run "graft cannot be" 3 plan --strategy graft -o compress=zlib a.raw x.qcow2
+said 'strategy graft is not possible: the target.s units are compressed' err
+run "a compressed qcow2" 0 plan --json -o compress=zlib a.raw x.qcow2
+json '.targets[0].strategy == "encode"'
 check "it is no larger" test "$(stat -c %s y.vmdk)" -le "$most"
 check "but smaller" test "$(stat -c %s y.vmdk)" -lt $((most - 65536))
 run "a plain target: the figures are exact" 0 plan --json a.raw x.qcow2

@@ -40,10 +40,22 @@ wrong "unknown target format" 'have floppy expect one of' \
 wrong "--to without a path" 'expect FORMAT=PATH' convert --to raw a.raw
 wrong "--to with an empty path" 'expect FORMAT=PATH' convert --to raw= a.raw
 wrong "--to with a target" 'no TARGET' convert --to raw=b a.raw c.raw
+wrong "several sources for a target of one disk" \
+    'b.qcow2: .* holds one disk, have 2 SOURCEs' convert a.raw a.raw b.qcow2
+wrong "several sources for a target of one disk among others" \
+    'b: .* holds one disk, have 2 SOURCEs' \
+    plan --to ova=b.ova --to raw=b a.raw a.raw
+wrong "several sources, a target without a format" 'the ending of a.disk' \
+    convert a.raw a.raw a.disk
+wrong "measure of several sources" 'unexpected' measure -O ova a.raw . a.raw
 wrong "--to with -O" 'exclude each' convert --to raw=b -O raw a.raw
 wrong "-o before --to" 'before the first --to' \
     convert -o size=1 --to raw=b a.raw
 wrong "-o that is no pair" 'expect key=value' convert -o size a.raw b.raw
+wrong "-o with a comma before nothing" "have '' expect key=value" \
+    convert -o compat=1.1, a.raw b.qcow2
+wrong "-o with a comma in a value" "have '2M' expect key=value" \
+    convert -o cluster_size=64k,2M a.raw b.qcow2
 wrong "-o without a key" 'expect key=value' convert -o =1 a.raw b.raw
 wrong "an option that the format does not have" 'no_such_option' \
     convert -o no_such_option=1 a.raw b.qcow2

@@ -221,6 +221,10 @@ bare() {
         said "says whose digest" "SHA256 of 'three.qcow2'"
     check "no target is left" test -z "$(echo t.qcow2*)"
     status "its disk is damaged: check" 4 "$DISKSHIFT" check --member 2 pack/vm.ovf
+    sed -i 's/capacity="1"/capacity="2"/' pack/vm.ovf
+    status "its descriptor is another" 4 \
+        "$DISKSHIFT" convert -q --member 1 pack/vm.ovf t.qcow2 &&
+        said "says whose digest" "SHA256 of 'vm.ovf'"
     rm pack/vm.mf
     status "without a manifest" 0 \
         "$DISKSHIFT" convert --member 1 pack/vm.ovf t.qcow2

@@ -151,6 +151,9 @@ static inline void fake_layer(struct ds_disk *disk, struct fake_image *image,
     disk->files[disk->file_count++] = &file->file;
     if (disk->layer_count == 1)
         disk->size_bytes = image->image.size_bytes;
+    disk->part_count = 1;
+    disk->parts[0].size_bytes = disk->size_bytes;
+    disk->parts[0].layer_count = disk->layer_count;
 }
 
 #endif

@@ -45,7 +45,9 @@ static void test_local_create__clears_only_unlocked_leftovers(void **state)
 {
     (void)state;
     struct ds_error err = DS_ERROR_INIT;
-    struct ds_create_request request = { scratch_path("b"), NULL, false };
+    struct ds_create_request request = { .path = scratch_path("b"),
+                                         .attributes_from = NULL,
+                                         .clone_from = false };
     struct ds_file *second = NULL;
     struct ds_file *first = scratch_create(scratch_path("b"), NULL, false);
     assert_int_equal(local_write_fully(local_of(first)->fd, "old", 3, 0), 0);
@@ -65,7 +67,9 @@ static void test_local_create__leftover_must_be_a_file(void **state)
 {
     (void)state;
     struct ds_error err = DS_ERROR_INIT;
-    struct ds_create_request request = { scratch_path("c"), NULL, false };
+    struct ds_create_request request = { .path = scratch_path("c"),
+                                         .attributes_from = NULL,
+                                         .clone_from = false };
     struct ds_file *file = NULL;
     scratch_write(scratch_path("victim"), "victim", 6);
     assert_int_equal(symlink("victim", scratch_path("c.partial")), 0);
@@ -96,8 +100,9 @@ static void test_local_create__one_of_many_wins(void **state)
     for (unsigned i = 0; i < process_count; i++) {
         pid_t pid = fork();
         if (pid == 0) {
-            struct ds_create_request request = { scratch_path("race"), NULL,
-                                                 false };
+            struct ds_create_request request = { .path = scratch_path("race"),
+                                                 .attributes_from = NULL,
+                                                 .clone_from = false };
             struct ds_error err = DS_ERROR_INIT;
             struct ds_file *file = NULL;
             char go;
@@ -282,7 +287,9 @@ static mode_t mode_as_user(const char *name, mode_t mode)
     int child_status;
     pid_t pid = fork();
     if (pid == 0) {
-        struct ds_create_request request = { name, from, false };
+        struct ds_create_request request = { .path = name,
+                                             .attributes_from = from,
+                                             .clone_from = false };
         struct ds_error err = DS_ERROR_INIT;
         struct ds_file *file = NULL;
         /* That user may not be let through to here by the path. */

@@ -117,7 +117,7 @@ static void test_ova_options__names(void **state)
 
 /* -- the pass -------------------------------------------------------------- */
 
-#define OUT_BYTES (512 * DS_KIB)
+#define OUT_BYTES (1024 * DS_KIB)
 
 struct out {
     struct ds_emitter emitter;
@@ -140,60 +140,250 @@ static int out_write(struct ds_emitter *emitter, uint32_t target_index,
     return 0;
 }
 
-static uint64_t run_pass(struct ds_target *target, struct out *out, bool dry)
+/* Units of a line of several disks; the fourth of them has none. */
+static const uint64_t units[] = { 1, 3, 32, 47, 64, 160 };
+#define UNIT_COUNT (sizeof(units) / sizeof(units[0]))
+
+static void put_unit(struct ds_target *target, struct out *out, uint64_t unit,
+                     bool dry)
 {
     static const uint8_t stored[1000] = { 0x78, 1 };
 
+    assert_int_equal(ova_format_ops.target_encoded(
+                         target, unit, dry ? NULL : stored,
+                         dry ? 65536 : sizeof(stored), &out->emitter, NULL),
+                     0);
+}
+
+/* The units that `disk_count` disks of 2 MiB each have. */
+static size_t unit_count(size_t disk_count)
+{
+    size_t count = 0;
+
+    while (count < UNIT_COUNT && units[count] < 32 * disk_count)
+        count++;
+    return count;
+}
+
+static uint64_t run_pass(struct ds_target *target, struct out *out,
+                         size_t disk_count, bool dry)
+{
     memset(out->bytes, 0xee, OUT_BYTES);
     memset(out->written, 0, OUT_BYTES);
-    for (uint64_t unit = 1; unit < 4; unit += 2)
-        assert_int_equal(ova_format_ops.target_encoded(
-                             target, unit, dry ? NULL : stored,
-                             dry ? 65536 : sizeof(stored), &out->emitter, NULL),
-                         0);
+    for (size_t i = 0; i < unit_count(disk_count); i++)
+        put_unit(target, out, units[i], dry);
     assert_int_equal(ova_format_ops.target_finish(target, &out->emitter, NULL),
                      0);
     return ova_format_ops.target_encoded_size(target);
 }
 
+static struct ds_target *open_disks(const char *option, size_t disk_count,
+                                    struct ds_error *err)
+{
+    struct ds_line_disk disks[DS_LINE_DISK_COUNT_MAX];
+    struct ds_target_request request = { .path = "x.ova",
+                                         .options = &option,
+                                         .option_count = option != NULL,
+                                         .disks = disks,
+                                         .disk_count = disk_count };
+    struct ds_target *target = NULL;
+
+    for (size_t i = 0; i < disk_count; i++) {
+        disks[i].begin_bytes = i * DS_LINE_ALIGN_BYTES;
+        disks[i].size_bytes = DS_LINE_ALIGN_BYTES;
+    }
+    if (ova_format_ops.target_open(&request, &target, err) != 0)
+        return NULL;
+    return target;
+}
+
+static uint64_t seal_units(struct ds_target *target, size_t disk_count)
+{
+    struct ds_footprint footprint = { .area_start_bytes =
+                                          target->layout.head_bytes };
+    struct ds_seal seal = { 0 };
+
+    assert_int_equal(target->layout.head_bytes % 4096, 0);
+    for (size_t i = 0; i < unit_count(disk_count); i++)
+        assert_int_equal(
+            ova_format_ops.target_count(
+                target, &(struct ds_unit_run){ units[i], 1, 0 }, NULL),
+            0);
+    assert_int_equal(
+        ova_format_ops.target_seal(target, &footprint, &seal, NULL), 0);
+    return seal.file_size_bytes[0];
+}
+
+static void expect_each_once(const struct out *out, uint64_t size)
+{
+    for (uint64_t i = 0; i < OUT_BYTES; i++)
+        if (out->written[i] != (i < size))
+            fail_msg("byte %" PRIu64 " of %" PRIu64 " written %u times", i,
+                     size, out->written[i]);
+}
+
 /* Each byte once, none left out; a dry pass, one that was left and one that
  * is run again change nothing. */
-static void test_ova_target__every_byte_once(void **state)
+static void every_byte_once(size_t disk_count)
 {
-    struct ds_target_request request = { .path = "x.ova",
-                                         .size_bytes = DS_MIB };
-    struct ds_footprint footprint = { .unit_count = 2 };
     struct out out = { { .write = out_write },
                        malloc(OUT_BYTES),
                        malloc(OUT_BYTES) };
     uint8_t *before = malloc(OUT_BYTES);
-    struct ds_target *target = NULL;
-    struct ds_seal seal = { 0 };
-    uint64_t size;
+    struct ds_target *target = open_disks(NULL, disk_count, NULL);
+    uint64_t size, most;
 
-    (void)state;
-    assert_int_equal(ova_format_ops.target_open(&request, &target, NULL), 0);
-    footprint.area_start_bytes = target->layout.head_bytes;
-    assert_int_equal(target->layout.head_bytes % 4096, 0);
-    assert_int_equal(
-        ova_format_ops.target_seal(target, &footprint, &seal, NULL), 0);
-    (void)run_pass(target, &out, true);
-    size = run_pass(target, &out, false);
-    assert_true(size <= seal.file_size_bytes[0]);
-    for (uint64_t i = 0; i < OUT_BYTES; i++)
-        if (out.written[i] != (i < size))
-            fail_msg("byte %" PRIu64 " of %" PRIu64 " written %u times", i,
-                     size, out.written[i]);
+    assert_non_null(target);
+    most = seal_units(target, disk_count);
+    assert_true(run_pass(target, &out, disk_count, true) <= most);
+    size = run_pass(target, &out, disk_count, false);
+    assert_true(size <= most);
+    expect_each_once(&out, size);
     memcpy(before, out.bytes, OUT_BYTES);
-    assert_int_equal(
-        ova_format_ops.target_encoded(target, 5, "x", 1, &out.emitter, NULL),
-        0);
-    assert_int_equal(run_pass(target, &out, false), size);
-    assert_memory_equal(before, out.bytes, OUT_BYTES);
+    for (size_t left = 1; left <= unit_count(disk_count); left++) {
+        for (size_t i = 0; i < left; i++)
+            put_unit(target, &out, units[i], false);
+        assert_int_equal(run_pass(target, &out, disk_count, false), size);
+        assert_memory_equal(before, out.bytes, OUT_BYTES);
+    }
     ova_format_ops.target_close(target);
     free(before);
     free(out.bytes);
     free(out.written);
+}
+
+static void test_ova_target__every_byte_once(void **state)
+{
+    (void)state;
+    every_byte_once(1);
+}
+
+static void test_ova_target__every_byte_of_several_disks_once(void **state)
+{
+    (void)state;
+    for (size_t count = 2; count <= 6; count++)
+        every_byte_once(count);
+}
+
+/* A run of units that goes over the border of two disks is both's. */
+static void test_ova_target__runs_over_borders(void **state)
+{
+    struct ds_target *whole = open_disks(NULL, 3, NULL);
+    struct ds_target *split = open_disks(NULL, 3, NULL);
+    struct ds_footprint footprint = { 0 };
+    struct ds_seal seal = { 0 }, other = { 0 };
+
+    (void)state;
+    assert_int_equal(ova_format_ops.target_count(
+                         whole, &(struct ds_unit_run){ 30, 40, 0 }, NULL),
+                     0);
+    assert_int_equal(ova_format_ops.target_seal(whole, &footprint, &seal, NULL),
+                     0);
+    for (uint64_t unit = 30; unit < 70; unit++)
+        assert_int_equal(ova_format_ops.target_count(
+                             split, &(struct ds_unit_run){ unit, 1, 0 }, NULL),
+                         0);
+    assert_int_equal(
+        ova_format_ops.target_seal(split, &footprint, &other, NULL), 0);
+    assert_int_equal(seal.file_size_bytes[0], other.file_size_bytes[0]);
+    assert_true(seal.file_size_bytes[0] > 40 * 64 * DS_KIB);
+    ova_format_ops.target_close(whole);
+    ova_format_ops.target_close(split);
+}
+
+static void test_ova_target__members_and_limits(void **state)
+{
+    static const struct {
+        const char *adapter;
+        size_t most;
+    } limits[] = {
+        { NULL, 60 },
+        { "adapter=pvscsi", 60 },
+        { "adapter=ahci", 60 },
+        { "adapter=ide", 4 },
+    };
+    struct ds_error err = DS_ERROR_INIT;
+    struct ds_target *target = open_disks("name=a/b", 12, NULL);
+
+    (void)state;
+    assert_string_equal(ova_format_ops.target_member(target, 0),
+                        "a_b-disk1.vmdk");
+    assert_string_equal(ova_format_ops.target_member(target, 11),
+                        "a_b-disk12.vmdk");
+    assert_null(ova_format_ops.target_member(target, 12));
+    ova_format_ops.target_close(target);
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        target = open_disks(limits[i].adapter, limits[i].most, &err);
+        assert_non_null(target);
+        ova_format_ops.target_close(target);
+        assert_null(open_disks(limits[i].adapter, limits[i].most + 1, &err));
+        assert_int_equal(err.error_class, DS_ERR_LIMIT);
+    }
+    assert_string_equal(err.message, "ova: disks: have 5 expect 1 to 4 on ide");
+}
+
+/* The number behind the last `tag` before `at`, or the first after it. */
+static unsigned long number_near(const char *text, const char *at,
+                                 const char *tag, bool before)
+{
+    const char *found = strstr(before ? text : at, tag);
+
+    for (const char *next = found; before && next != NULL && next < at;
+         next = strstr(next + 1, tag))
+        found = next;
+    assert_non_null(found);
+    return strtoul(found + strlen(tag), NULL, 10);
+}
+
+/* Each has a place of its own, none the controller's. */
+static void test_ova_envelope__places_of_disks(void **state)
+{
+    static const struct {
+        const char *option;
+        size_t disk_count;
+        unsigned long address, parent; /* of the last disk */
+        const char *not_said;
+    } cases[] = {
+        { "adapter=lsilogic", 1, 0, 3, "lsilogic 1" },
+        { "adapter=lsilogic", 7, 6, 3, "lsilogic 1" },
+        { "adapter=lsilogic", 8, 8, 3, "AddressOnParent>7<" },
+        { "adapter=lsilogic", 15, 15, 3, "lsilogic 1" },
+        { "adapter=pvscsi", 16, 0, 4, "pvscsi 2" },
+        { "adapter=lsilogic", 60, 15, 6, "lsilogic 4" },
+        { "adapter=ahci", 30, 29, 3, "ahci 1" },
+        { "adapter=ide", 4, 1, 4, "ide 2" },
+    };
+    struct ova_written written[DS_LINE_DISK_COUNT_MAX];
+    struct ova_machine machine;
+
+    (void)state;
+    for (size_t i = 0; i < DS_LINE_DISK_COUNT_MAX; i++)
+        written[i] = (struct ova_written){ "x.vmdk", UINT64_MAX, UINT64_MAX,
+                                           UINT64_MAX };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t count = cases[i].disk_count;
+        size_t room = ova_envelope_room(count), used;
+        char *text = calloc(1, room + 1);
+        char name[32];
+        const char *at;
+
+        assert_int_equal(parse("x.ova", cases[i].option, &machine), 0);
+        used = ova_envelope_build(&machine, written, count, text, room);
+        assert_true(used < room);
+        text[used] = '\0';
+        (void)snprintf(name, sizeof(name), "Hard disk %zu<", count);
+        at = strstr(text, name);
+        assert_non_null(at);
+        assert_int_equal(number_near(text, at, "<rasd:AddressOnParent>", true),
+                         cases[i].address);
+        assert_int_equal(number_near(text, at, "<rasd:Parent>", false),
+                         cases[i].parent);
+        /* Processors, memory, controllers, disks. */
+        assert_int_equal(number_near(text, at, "<rasd:InstanceID>", false),
+                         cases[i].parent + count);
+        assert_null(strstr(text, cases[i].not_said));
+        free(text);
+    }
 }
 
 int main(void)
@@ -203,6 +393,10 @@ int main(void)
         cmocka_unit_test(test_ova_header__longest_name),
         cmocka_unit_test(test_ova_options__names),
         cmocka_unit_test(test_ova_target__every_byte_once),
+        cmocka_unit_test(test_ova_target__every_byte_of_several_disks_once),
+        cmocka_unit_test(test_ova_target__runs_over_borders),
+        cmocka_unit_test(test_ova_target__members_and_limits),
+        cmocka_unit_test(test_ova_envelope__places_of_disks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -331,9 +331,10 @@ static void test_qcow2_target__combinations(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        const struct ds_target_request request = { memory_path,
-                                                   cases[i].options, 3,
-                                                   DS_GIB };
+        const struct ds_target_request request = { .path = memory_path,
+                                                   .options = cases[i].options,
+                                                   .option_count = 3,
+                                                   .size_bytes = DS_GIB };
         struct ds_target *target = NULL;
         struct ds_error err = DS_ERROR_INIT;
         int result = qcow2_format_ops.target_open(&request, &target, &err);
@@ -352,8 +353,10 @@ static void test_qcow2_target__combinations(void **state)
 static void test_qcow2_target__extended_standard_cluster(void **state)
 {
     const char *options[] = { EXTENDED };
-    const struct ds_target_request request = { memory_path, options, 1,
-                                               DS_GIB };
+    const struct ds_target_request request = { .path = memory_path,
+                                               .options = options,
+                                               .option_count = 1,
+                                               .size_bytes = DS_GIB };
     struct ds_target *target = NULL;
 
     (void)state;

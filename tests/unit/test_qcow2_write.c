@@ -346,7 +346,10 @@ static void test_qcow2_write__l1_limit_names_the_way_out(void **state)
 static void test_qcow2_write__file_limit(void **state)
 {
     const char *options[] = { K4 };
-    struct ds_target_request request = { memory_path, options, 1, DS_GIB };
+    struct ds_target_request request = { .path = memory_path,
+                                         .options = options,
+                                         .option_count = 1,
+                                         .size_bytes = DS_GIB };
     struct ds_footprint footprint = { .area_start_bytes = 9 * DS_TIB };
     struct ds_target *target = NULL;
     struct ds_error err = DS_ERROR_INIT;

@@ -44,7 +44,10 @@ static int gather(struct ds_emitter *emitter, uint32_t target_index,
 static struct ds_target *target_open(uint64_t size_bytes,
                                      const char *const *options, size_t count)
 {
-    struct ds_target_request request = { "target", options, count, size_bytes };
+    struct ds_target_request request = { .path = "target",
+                                         .options = options,
+                                         .option_count = count,
+                                         .size_bytes = size_bytes };
     struct ds_target *target = NULL;
     struct ds_error err = DS_ERROR_INIT;
     int result = vhdx_format_ops.target_open(&request, &target, &err);
@@ -59,8 +62,10 @@ static struct ds_target *target_open(uint64_t size_bytes,
 static int target_try(uint64_t size_bytes, const char *option,
                       struct ds_error *err)
 {
-    struct ds_target_request request = { "target", &option, option != NULL,
-                                         size_bytes };
+    struct ds_target_request request = { .path = "target",
+                                         .options = &option,
+                                         .option_count = option != NULL,
+                                         .size_bytes = size_bytes };
     struct ds_target *target = NULL;
     int result = vhdx_format_ops.target_open(&request, &target, err);
 

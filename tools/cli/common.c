@@ -17,6 +17,7 @@ static int open_disk(const struct options *options,
         .snapshot = words->snapshot,
         .key_file = words->key_file,
         .member = words->member,
+        .all_members = options->all_members,
         .allow_refs = options->allow_refs,
         .no_refs = options->no_refs,
         .for_conversion = quiet,
@@ -41,9 +42,22 @@ static int resize(struct ds_disk *disk, const struct resize *resize,
 int common_open_source(const struct options *options, bool quiet,
                        struct ds_disk **out, struct ds_error *err)
 {
-    int result = open_disk(options, &options->source, 0, quiet, out, err);
+    int result = 0;
 
-    return result != 0 ? result : resize(*out, &options->resize, err);
+    for (size_t i = 0; i < options->source_count && result == 0; i++) {
+        struct ds_disk *disk = NULL;
+
+        result = open_disk(options, &options->source, i, quiet, &disk, err);
+        if (result == 0)
+            result = resize(disk, &options->resize, err);
+        if (result != 0)
+            ds_disk_close(disk);
+        else if (*out == NULL)
+            *out = disk;
+        else
+            result = ds_disk_append(*out, disk, err);
+    }
+    return result;
 }
 
 int common_open_other(const struct options *options, bool quiet,
@@ -57,13 +71,12 @@ void common_close(struct ds_disk **disk)
     ds_disk_close(*disk);
 }
 
-static void disk_rows(struct report *report, const struct ds_disk *disk)
+static void part_rows(struct report *report, const struct ds_disk_part *part)
 {
     const struct row rows[] = {
-        row_text("path", "path", ds_disk_file_path(disk, 0)),
-        row_text("format", "format", ds_disk_format(disk)),
-        row_bytes("size_bytes", "guest size",
-                  ds_disk_layer_size_bytes(disk, 0)),
+        row_text("path", "path", part->path),
+        row_text("format", "format", part->format),
+        row_bytes("size_bytes", "guest size", part->image_bytes),
     };
 
     report_rows(report, rows, ARRAY_COUNT(rows));
@@ -72,21 +85,55 @@ static void disk_rows(struct report *report, const struct ds_disk *disk)
 void common_disk(struct report *report, const char *key, const char *heading,
                  const struct ds_disk *disk)
 {
+    struct ds_disk_part part = { 0 };
+
+    (void)ds_disk_part(disk, 0, &part);
     report_object(report, key, heading);
-    disk_rows(report, disk);
+    part_rows(report, &part);
+    report_end(report);
+}
+
+static void source_object(struct report *report, const char *key,
+                          const struct ds_disk_part *part)
+{
+    const struct row resized =
+        row_if_known(row_bytes("resized_bytes", "resized to", part->size_bytes),
+                     part->size_bytes != part->image_bytes);
+
+    report_object(report, key, "source");
+    part_rows(report, part);
+    report_rows(report, &resized, 1);
     report_end(report);
 }
 
 void common_source(struct report *report, const struct ds_disk *disk)
 {
-    uint64_t bytes = ds_disk_size_bytes(disk);
-    const struct row resized =
-        row_if_known(row_bytes("resized_bytes", "resized to", bytes),
-                     bytes != ds_disk_layer_size_bytes(disk, 0));
+    uint32_t count = ds_disk_part_count(disk);
+    struct ds_disk_part part = { 0 };
 
-    report_object(report, "source", "source");
-    disk_rows(report, disk);
-    report_rows(report, &resized, 1);
+    if (count == 1) {
+        (void)ds_disk_part(disk, 0, &part);
+        source_object(report, "source", &part);
+        return;
+    }
+    report_array(report, "sources", NULL);
+    for (uint32_t i = 0; ds_disk_part(disk, i, &part) == 0; i++)
+        source_object(report, NULL, &part);
+    report_end(report);
+}
+
+void common_member(struct report *report, const struct ds_disk *disk,
+                   uint32_t index, const char *name)
+{
+    struct ds_disk_part part = { 0 };
+    struct row rows[3];
+
+    (void)ds_disk_part(disk, index, &part);
+    rows[0] = row_text("member", "file", name);
+    rows[1] = row_text("source", "of", part.path);
+    rows[2] = row_bytes("size_bytes", "guest size", part.size_bytes);
+    report_object(report, NULL, "disk");
+    report_rows(report, rows, ARRAY_COUNT(rows));
     report_end(report);
 }
 

@@ -6,8 +6,9 @@
 #include "options.h"
 #include "report.h"
 
-/** Open the first operand, as large as --resize asks for; or the second.
- * `quiet`: refuse it when in use and hold it so. */
+/** Open the sources, each as large as --resize asks for, as one; or the second
+ * operand. `quiet`: refuse what is in use and hold it so. `*out` is NULL
+ * before, and may be set when it fails. */
 int common_open_source(const struct options *options, bool quiet,
                        struct ds_disk **out, struct ds_error *err);
 int common_open_other(const struct options *options, bool quiet,
@@ -18,8 +19,13 @@ void common_close(struct ds_disk **disk);
 /** An object with path, format and the size in the image. */
 void common_disk(struct report *report, const char *key, const char *heading,
                  const struct ds_disk *disk);
-/** The same for a source, with the size that --resize gave it. */
+/** The same for a source, with the size that --resize gave it; of several an
+ * array, "sources". */
 void common_source(struct report *report, const struct ds_disk *disk);
+/** An object for a disk of a target that holds several: its name in there and
+ * the source that it is. */
+void common_member(struct report *report, const struct ds_disk *disk,
+                   uint32_t index, const char *name);
 /** The facts of a layer, as an object. */
 int common_facts(struct report *report, struct ds_disk *disk, uint32_t layer,
                  struct ds_error *err);

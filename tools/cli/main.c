@@ -15,8 +15,8 @@
 #include <sys/resource.h>
 
 #define TARGETS_USAGE                                                          \
-    "[OPTION]... SOURCE TARGET\n"                                              \
-    "[OPTION]... SOURCE {--to FMT=PATH [-o key=value]...}..."
+    "[OPTION]... SOURCE... TARGET\n"                                           \
+    "[OPTION]... SOURCE... {--to FMT=PATH [-o key=value]...}..."
 
 static const struct verb verbs[] = {
     { "info", VERB_INFO, "[OPTION]... SOURCE", "describe a disk image",

@@ -137,16 +137,45 @@ static int apply_resize(struct options *options, const char *value,
     return 0;
 }
 
+/* What stands before the next comma, where two of them are one that belongs to
+ * the value: as qemu-img has it. *text goes on behind it, or is NULL. */
+static char *take_piece(const char **text)
+{
+    const char *at = *text;
+    char *piece = malloc(strlen(at) + 1);
+    size_t used = 0;
+
+    if (piece == NULL)
+        return NULL;
+    for (; *at != '\0' && (at[0] != ',' || at[1] == ','); at++) {
+        piece[used++] = *at;
+        at += *at == ',';
+    }
+    piece[used] = '\0';
+    *text = *at == ',' ? at + 1 : NULL;
+    return piece;
+}
+
 static int apply_option(struct options *options, const char *value,
                         struct ds_error *err)
 {
-    const char *equals = strchr(value, '=');
+    const char *rest = value;
 
-    if (equals == NULL || equals == value)
-        return usage_error(err, "-o: have %s expect key=value", value);
-    options->target_options[options->target_option_count++] = value;
-    if (options->target_count > 0)
-        options->targets[options->target_count - 1].option_count++;
+    while (rest != NULL) {
+        char *piece = take_piece(&rest);
+
+        if (piece == NULL)
+            return memory_error(err);
+        options->target_options[options->target_option_count++] = piece;
+        if (options->target_count > 0)
+            options->targets[options->target_count - 1].option_count++;
+        if (strchr(piece, '=') == NULL || piece[0] == '=')
+            return usage_error(err,
+                               "-o %s: have '%s' expect key=value, several of "
+                               "them with a comma between, and ,, for a comma "
+                               "in a value",
+                               value, piece);
+    }
     return 0;
 }
 
@@ -217,8 +246,8 @@ static const struct option_rule rules[] = {
     { "to", 0, "FORMAT=PATH", false, VERB_TARGET, "@to",
       "a target, instead of TARGET; may be repeated", APPLIED, apply_to },
     { "option", 'o', "key=value", false, VERB_PLANNED, "@options",
-      "option of the target format; applies to the --to before it, or to "
-      "TARGET",
+      "option of the target format, or several with commas between; applies "
+      "to the --to before it, or to TARGET",
       APPLIED, apply_option },
     { "resize", 0, "SIZE", false, VERB_PLANNED, NULL,
       "size of the target's disk, or +SIZE to add so much, in bytes or with "
@@ -382,8 +411,13 @@ int options_parse(struct options *options, unsigned verb, int argc,
     size_t most = (size_t)argc + 1; /* a bound on each list below */
     bool operands_only = false;
 
+    for (int i = 0; i < argc; i++)
+        for (const char *at = argv[i]; *at != '\0'; at++)
+            most += *at == ','; /* each may end an option */
+
     *options = (struct options){ .progress_fd = PROGRESS_FD_NONE,
                                  .strategy = DS_STRATEGY_AUTO,
+                                 .source_count = 1,
                                  .growth_percent = GROWTH_PERCENT_STANDARD };
     options->target_options = calloc(most, sizeof(const char *));
     options->targets = calloc(most, sizeof(struct ds_target_spec));
@@ -414,6 +448,8 @@ void options_free(struct options *options)
     for (size_t i = 0; i < options->target_count; i++)
         free((void *)(uintptr_t)options->targets[i].format);
     free(options->targets);
+    for (size_t i = 0; i < options->target_option_count; i++)
+        free((void *)(uintptr_t)options->target_options[i]);
     free(options->target_options);
     free(options->operands);
 }

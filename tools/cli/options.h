@@ -68,7 +68,8 @@ struct options {
     unsigned growth_percent;
     struct resize resize;
 
-    /* Each -o value, in order; a target's options are a slice of it. */
+    /* Each key=value of -o, in order; a target's options are a slice of it.
+     * The strings are freed with it. */
     const char **target_options;
     size_t target_option_count;
     /* From --to, or from TARGET once target_resolve was called. */
@@ -76,6 +77,9 @@ struct options {
     size_t target_count;
     const char **operands;
     size_t operand_count;
+    size_t source_count; /* of the operands, the first; 1 but for targets that
+                            hold several disks */
+    bool all_members;    /* those take all disks of a container */
 };
 
 struct option_rule {

@@ -71,7 +71,7 @@ static int check_writable(const char *format, struct ds_error *err)
 static int take_operand(struct options *options, struct ds_error *err)
 {
     struct ds_target_spec *target = &options->targets[0];
-    const char *path = options->operands[1];
+    const char *path = options->operands[options->operand_count - 1];
     const char *format = options->target_format;
 
     if (format == NULL)
@@ -106,24 +106,62 @@ int operands_check(const struct options *options, size_t expected,
     return 0;
 }
 
-int target_resolve(struct options *options, struct ds_error *err)
+/* Operands that may be more than `least`. */
+static int check_names(const struct options *options, size_t least,
+                       const char *names, struct ds_error *err)
 {
-    int result;
+    size_t count = options->operand_count;
 
-    if (options->target_count > 0) {
-        result = operands_check(options, 1, "SOURCE and --to, no TARGET", err);
-    } else {
-        result = operands_check(options, 2,
-                                "SOURCE and TARGET, or SOURCE and --to", err);
-        if (result == 0)
-            result = take_operand(options, err);
-    }
-    for (size_t i = 0; result == 0 && i < options->target_count; i++)
-        result = check_writable(options->targets[i].format, err);
-    return result;
+    return operands_check(options, count > least ? count : least, names, err);
 }
 
-int measure_resolve(const struct options *options, struct ds_error *err)
+static bool takes_several(const char *format)
+{
+    return format_find(format)->takes_several;
+}
+
+/* Several disks are for targets that hold several. */
+static int check_several(struct options *options, bool named,
+                         struct ds_error *err)
+{
+    options->all_members = true;
+    for (size_t i = 0; i < options->target_count; i++) {
+        const struct ds_target_spec *target = &options->targets[i];
+
+        if (takes_several(target->format))
+            continue;
+        options->all_members = false;
+        if (options->source_count > 1)
+            return usage_error(err,
+                               "%s: a target of format %s holds one disk, "
+                               "have %zu SOURCEs%s",
+                               target->path, target->format,
+                               options->source_count,
+                               named ? "" : "; with --to there is no TARGET");
+    }
+    return 0;
+}
+
+int target_resolve(struct options *options, struct ds_error *err)
+{
+    bool named = options->target_count == 0;
+    int result;
+
+    if (named)
+        result = check_names(options, 2,
+                             "SOURCE and TARGET, or SOURCE and --to", err);
+    else
+        result = check_names(options, 1, "SOURCE and --to, no TARGET", err);
+    if (result == 0)
+        options->source_count = options->operand_count - named;
+    if (result == 0 && named)
+        result = take_operand(options, err);
+    for (size_t i = 0; result == 0 && i < options->target_count; i++)
+        result = check_writable(options->targets[i].format, err);
+    return result == 0 ? check_several(options, named, err) : result;
+}
+
+int measure_resolve(struct options *options, struct ds_error *err)
 {
     size_t expected = options->operand_count > 1 ? 2 : 1;
     int result = operands_check(options, expected,
@@ -133,5 +171,9 @@ int measure_resolve(const struct options *options, struct ds_error *err)
 
     if (result == 0 && options->target_format == NULL)
         result = usage_error(err, "target format: expect -O FMT");
-    return result != 0 ? result : check_writable(options->target_format, err);
+    if (result == 0)
+        result = check_writable(options->target_format, err);
+    if (result == 0)
+        options->all_members = takes_several(options->target_format);
+    return result;
 }

@@ -8,14 +8,15 @@
 const struct ds_format_description *format_find(const char *format);
 
 /**
- * Fill options->targets from TARGET and -O when no --to was given, and check
- * that every target's format can be written. operands: SOURCE [TARGET].
+ * Fill options->targets from TARGET and -O when no --to was given, check that
+ * every target's format can be written, and that it holds several disks where
+ * there are several. operands: SOURCE... [TARGET]; sets source_count.
  */
 int target_resolve(struct options *options, struct ds_error *err);
 
 /** Check what measure is given: -O that can be written, and SOURCE
  * [DIRECTORY]. */
-int measure_resolve(const struct options *options, struct ds_error *err);
+int measure_resolve(struct options *options, struct ds_error *err);
 
 /** Check for exactly `expected` operands, named so for the message. */
 int operands_check(const struct options *options, size_t expected,

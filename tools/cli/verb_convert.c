@@ -86,7 +86,19 @@ static void show_notes(struct report *report, const struct ds_report *done)
     report_end(report);
 }
 
+static void show_members(struct report *report, const struct ds_disk *disk,
+                         const struct ds_report *done)
+{
+    if (done->member_count == 0)
+        return;
+    report_array(report, "disks", NULL);
+    for (uint32_t i = 0; i < done->member_count; i++)
+        common_member(report, disk, i, done->members[i]);
+    report_end(report);
+}
+
 static void show_target(struct report *report, const struct options *options,
+                        const struct ds_disk *disk,
                         const struct ds_target_spec *spec,
                         const struct ds_report *done)
 {
@@ -99,6 +111,7 @@ static void show_target(struct report *report, const struct options *options,
 
     report_object(report, NULL, "target");
     report_rows(report, rows, ARRAY_COUNT(rows));
+    show_members(report, disk, done);
     common_totals(report, &done->totals);
     show_verification(report, done);
     show_seconds(report, done);
@@ -179,7 +192,8 @@ int verb_convert(struct options *options, struct report *report,
         common_source(report, disk);
         report_array(report, "targets", NULL);
         for (size_t i = 0; i < done; i++)
-            show_target(report, options, &options->targets[i], &reports[i]);
+            show_target(report, options, disk, &options->targets[i],
+                        &reports[i]);
         report_end(report);
     }
     if (result == 0)

@@ -76,8 +76,22 @@ static void show_files(struct report *report, const struct ds_plan *plan)
     report_end(report);
 }
 
-static int show_plan(struct report *report, const struct ds_target_spec *spec,
-                     struct ds_plan *plan, bool ops, struct ds_error *err)
+static void show_members(struct report *report, const struct ds_disk *disk,
+                         const struct ds_plan *plan)
+{
+    const char *name = ds_plan_member(plan, 0);
+
+    if (name == NULL)
+        return;
+    report_array(report, "disks", NULL);
+    for (uint32_t i = 0; (name = ds_plan_member(plan, i)) != NULL; i++)
+        common_member(report, disk, i, name);
+    report_end(report);
+}
+
+static int show_plan(struct report *report, const struct ds_disk *disk,
+                     const struct ds_target_spec *spec, struct ds_plan *plan,
+                     bool ops, struct ds_error *err)
 {
     const struct row rows[] = {
         row_text("path", "path", spec->path),
@@ -90,6 +104,7 @@ static int show_plan(struct report *report, const struct ds_target_spec *spec,
 
     report_object(report, NULL, "target");
     report_rows(report, rows, ARRAY_COUNT(rows));
+    show_members(report, disk, plan);
     common_upper_bound(report, ds_plan_totals(plan));
     common_totals(report, ds_plan_totals(plan));
     show_files(report, plan);
@@ -149,7 +164,7 @@ int verb_plan(struct options *options, struct report *report,
             common_files(report, disk);
         report_array(report, "targets", NULL);
         for (size_t i = 0; i < options->target_count && result == 0; i++)
-            result = show_plan(report, &options->targets[i], plans[i],
+            result = show_plan(report, disk, &options->targets[i], plans[i],
                                options->ops, err);
         if (result == 0)
             report_end(report);

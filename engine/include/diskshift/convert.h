@@ -72,8 +72,10 @@ enum ds_strategy {
     DS_STRATEGY_AUTO,
     DS_STRATEGY_RANGE,
     DS_STRATEGY_GRAFT,
-    DS_STRATEGY_REFERENCE /* the target's tables name the source's own file;
-                             not to be asked for: see share_source_file */
+    DS_STRATEGY_REFERENCE, /* the target's tables name the source's own file;
+                              not to be asked for: see share_source_file */
+    DS_STRATEGY_ENCODE     /* the target's units are compressed, so nothing can
+                              be shared; not to be asked for: AUTO gives it */
 };
 
 struct ds_totals {
@@ -136,7 +138,7 @@ DS_PUBLIC int ds_plan_make(struct ds_disk *disk,
                            struct ds_plan **out, struct ds_error *err);
 DS_PUBLIC void ds_plan_free(struct ds_plan *plan);
 DS_PUBLIC const struct ds_totals *ds_plan_totals(const struct ds_plan *plan);
-/** RANGE, GRAFT or REFERENCE, never AUTO. */
+/** What was chosen, never AUTO. */
 DS_PUBLIC enum ds_strategy ds_plan_strategy(const struct ds_plan *plan);
 /** Why this strategy, in words. Lives with the plan. */
 DS_PUBLIC const char *ds_plan_strategy_reason(const struct ds_plan *plan);
@@ -146,6 +148,10 @@ DS_PUBLIC const char *ds_plan_target_path(const struct ds_plan *plan,
 /** The size the target's files will have, in bytes. */
 DS_PUBLIC uint64_t ds_plan_target_size_bytes(const struct ds_plan *plan,
                                              uint32_t target_index);
+/** How disk `index` of the source is called in a target that takes several;
+ * NULL past the last, and for targets of one disk. */
+DS_PUBLIC const char *ds_plan_member(const struct ds_plan *plan,
+                                     uint32_t index);
 /** Warnings and remarks, one per index; NULL past the end. */
 DS_PUBLIC const char *ds_plan_note(const struct ds_plan *plan, size_t index);
 
@@ -183,6 +189,8 @@ struct ds_report {
     char path[4096];
     char notes[4][512];
     unsigned note_count;
+    char members[64][128]; /* see ds_plan_member */
+    uint32_t member_count; /* 0: a target of one disk */
 };
 
 /**

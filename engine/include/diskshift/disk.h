@@ -80,6 +80,8 @@ struct ds_open_options {
     const char *key_file;   /* holds the passphrase of an encrypted image */
     const char *member;     /* the disk inside a container (ova), by its id,
                                its file's name or its number from 1 on */
+    bool all_members;       /* without `member`: all of a container's disks, as
+                               if each were opened and appended */
     bool no_refs;           /* never open any file but the named one */
     bool for_conversion;    /* make it quiet: refuse when in use, flush it,
                                hold read locks, remember size and times */
@@ -96,7 +98,29 @@ DS_PUBLIC int ds_disk_open(const char *path,
                            struct ds_disk **out, struct ds_error *err);
 DS_PUBLIC void ds_disk_close(struct ds_disk *disk);
 
-/** The guest's size. A multiple of 512 (odd raw files are padded). */
+/**
+ * Let `disk` stand for several, which a target that takes several holds
+ * beside each other: those of `next` come behind its own. Before any map or
+ * plan. `next` is the library's from here, also when it fails: LIMIT.
+ */
+DS_PUBLIC int ds_disk_append(struct ds_disk *disk, struct ds_disk *next,
+                             struct ds_error *err);
+
+/** The disks that it stands for, in order; one unless others were appended.
+ * Strings live with the disk. */
+struct ds_disk_part {
+    const char *path;     /* of the named image */
+    const char *format;   /* of that */
+    uint64_t image_bytes; /* the guest's size in that */
+    uint64_t size_bytes;  /* the same, or what it was extended to */
+};
+DS_PUBLIC uint32_t ds_disk_part_count(const struct ds_disk *disk);
+/** -DS_ERR_ARG past the end. */
+DS_PUBLIC int ds_disk_part(const struct ds_disk *disk, uint32_t index,
+                           struct ds_disk_part *out);
+
+/** The guest's size. A multiple of 512 (odd raw files are padded). Of several
+ * disks: of the line that the map has them on, one behind the other. */
 DS_PUBLIC uint64_t ds_disk_size_bytes(const struct ds_disk *disk);
 DS_PUBLIC const char *ds_disk_format(const struct ds_disk *disk);
 
@@ -217,6 +241,7 @@ struct ds_format_description {
     const char *name;
     const char *summary;
     bool can_write;
+    bool takes_several; /* a target of it holds several disks */
 };
 DS_PUBLIC const struct ds_format_description *ds_format_describe(size_t index);
 
