@@ -42,13 +42,20 @@ static bool clone_refused(const struct ds_op *op)
 static int fail_op(const struct execution *execution, const struct ds_op *op,
                    struct ds_error *err)
 {
-    int result = ds_fail_errno(
-        err, -op->status, execution->plan->paths[op->target_index],
-        "%s of %" PRIu64 " bytes at offset %" PRIu64 " failed",
-        ds_op_kind_name(op->kind), op->length_bytes, op->target_offset_bytes);
+    const struct ds_plan *plan = execution->plan;
+    const char *path = op->failed_source
+                           ? plan->disk->files[op->source_index]->path
+                           : plan->paths[op->target_index];
+    uint64_t offset =
+        op->failed_source ? op->source_offset_bytes : op->target_offset_bytes;
+    int result =
+        ds_fail_errno(err, -op->status, path,
+                      "%s of %" PRIu64 " bytes at offset %" PRIu64 " failed%s",
+                      ds_op_kind_name(op->kind), op->length_bytes, offset,
+                      op->failed_source ? " to be read" : "");
 
     if (err != NULL)
-        err->offset_bytes = op->target_offset_bytes;
+        err->offset_bytes = offset + op->failed_bytes;
     return result;
 }
 

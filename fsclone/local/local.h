@@ -165,8 +165,13 @@ void local_copy(const struct ds_run *run, struct ds_op *ops, size_t count,
                 struct local_progress *progress);
 
 /* local_target.c */
-/** Whether `fd` is the inode that `name` names, links not followed. */
-bool local_has_name(int fd, int directory_fd, const char *name);
+/** Whether `fd` is the inode that `name` names, links not followed: 1, 0,
+ * -errno. */
+int local_has_name(int fd, int directory_fd, const char *name);
+/** fsync, begun again where a signal interrupted it. 0 or -errno. */
+int local_flush(int fd);
+/** open, likewise. A descriptor, or -1 with errno. */
+int local_open_fd(const char *path, int flags);
 int local_create(const struct ds_create_request *request, struct ds_file **out,
                  struct ds_error *err);
 int local_exists(const char *path, struct ds_error *err);

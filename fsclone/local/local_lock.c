@@ -173,9 +173,9 @@ int local_quiesce(struct ds_file *file, struct ds_error *err)
     if (rc != 0)
         return rc;
     /* Read-only mounts and odd filesystems have nothing to flush. */
-    if (fsync(local->fd) != 0 && errno != EROFS && errno != EINVAL)
-        return ds_fail_errno(err, errno, file->path,
-                             "local: file: cannot flush");
+    rc = local_flush(local->fd);
+    if (rc != 0 && rc != -EROFS && rc != -EINVAL)
+        return ds_fail_errno(err, -rc, file->path, "local: file: cannot flush");
     if (fstat(local->fd, &local->quiet) != 0)
         return ds_fail_errno(err, errno, file->path,
                              "local: file: cannot stat");

@@ -63,9 +63,11 @@ struct ds_op {
                             may span holes, a whole file holds tables too */
     struct ds_encoding encoding; /* DECODE: as the source's extent has it */
     uint64_t guest_offset_bytes; /* DECODE: what it is of the guest's disk */
-    const void *data; /* WRITE, REPEAT: length_bytes bytes, valid in the
-                         callback */
-    int status;       /* filled by the store: 0 or a negated errno */
+    const void *data;      /* WRITE, REPEAT: length_bytes bytes, valid in the
+                              callback */
+    int status;            /* filled by the store: 0 or a negated errno */
+    bool failed_source;    /* and with it: it was the source that failed, */
+    uint64_t failed_bytes; /* at least so far into the operation */
 };
 
 enum ds_strategy {
