@@ -197,7 +197,8 @@ SEEN int stat(const char *path, struct stat *status)
                          .name = "stat",
                          .fd = -1,
                          .source_fd = -1,
-                         .path = path };
+                         .path = path,
+                         .status = status };
 
     REAL("stat64", stat);
     MAKE(call, int, real(path, status));
@@ -209,7 +210,8 @@ SEEN int lstat(const char *path, struct stat *status)
                          .name = "lstat",
                          .fd = -1,
                          .source_fd = -1,
-                         .path = path };
+                         .path = path,
+                         .status = status };
 
     REAL("lstat64", lstat);
     MAKE(call, int, real(path, status));
@@ -217,9 +219,11 @@ SEEN int lstat(const char *path, struct stat *status)
 
 SEEN int fstat(int fd, struct stat *status)
 {
-    struct call call = {
-        .kind = CALL_STAT, .name = "fstat", .fd = fd, .source_fd = -1
-    };
+    struct call call = { .kind = CALL_STAT,
+                         .name = "fstat",
+                         .fd = fd,
+                         .source_fd = -1,
+                         .status = status };
 
     REAL("fstat64", fstat);
     MAKE(call, int, real(fd, status));
@@ -232,7 +236,8 @@ SEEN int fstatat(int directory_fd, const char *path, struct stat *status,
                          .name = "fstatat",
                          .fd = directory_fd,
                          .source_fd = -1,
-                         .path = path };
+                         .path = path,
+                         .status = status };
 
     REAL("fstatat64", fstatat);
     MAKE(call, int, real(directory_fd, path, status, flags));

@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 enum call_kind {
     CALL_OPEN,
@@ -55,6 +56,7 @@ struct call {
     uint64_t length_bytes;        /* 0 where there is none */
     uint64_t source_offset_bytes; /* CLONE, COPY */
     int flags;                    /* OPEN, ALLOCATE, RENAME */
+    struct stat *status;          /* STAT: where the answer is put */
 };
 
 /* What is to become of a call. All zero: what the kernel says. */

@@ -348,11 +348,14 @@ static inline void make_sources(void)
 
         scratch_no_error(convert(&makers[i], &err), &err);
     }
-    run_command("cp source.raw base.raw && "
-                "dd if=/dev/zero of=base.raw bs=64k seek=12 count=4 "
-                "conv=notrunc,fsync status=none && "
-                "qemu-img convert -O qcow2 -B base.raw -F raw source.raw "
-                "chain.qcow2 && sync -f . && rm far.raw");
+    run_command(
+        "cp source.raw base.raw && "
+        "dd if=/dev/zero of=base.raw bs=64k seek=12 count=4 "
+        "conv=notrunc,fsync status=none && "
+        "dd if=source.raw of=part bs=64k skip=12 count=4 status=none && "
+        "qemu-img create -q -f qcow2 -b base.raw -F raw chain.qcow2 && "
+        "qemu-io -f qcow2 -c 'write -s part 768k 256k' chain.qcow2 "
+        ">/dev/null && sync -f . && rm far.raw part");
     remember_sources();
 }
 
