@@ -288,8 +288,14 @@ void execute_close(struct execution *execution)
 
 void execute_discard(struct execution *execution)
 {
-    for (unsigned i = 0; i < DS_TARGET_FILE_COUNT_MAX; i++)
+    const struct ds_store_ops *store = execution->plan->store;
+    struct ds_file *named = execution->files[0];
+    /* The old target is gone: then the new one stays, with its extents. */
+    bool stays = named != NULL && store->has_replaced != NULL &&
+                 store->has_replaced(named);
+
+    for (unsigned i = 0; i < DS_TARGET_FILE_COUNT_MAX && !stays; i++)
         if (execution->files[i] != NULL)
-            execution->plan->store->discard(execution->files[i]);
+            store->discard(execution->files[i]);
     execute_close(execution);
 }

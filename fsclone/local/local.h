@@ -18,6 +18,7 @@ struct local_target {
     char *final_path;   /* as requested; NULL: the file is a source */
     char *partial_path; /* final_path + ".partial" */
     bool installed;     /* it has its final name */
+    bool replaced;      /* and another file had it before, which is gone */
     bool discarded;     /* it has no name */
     bool holds_old;     /* a whole file was cloned into it: ranges that were
                            never written may hold bytes */
@@ -188,6 +189,7 @@ int local_space(const char *target_path, struct ds_space *out,
 
 /* local_install.c */
 int local_install(struct ds_file *target, bool replace, struct ds_error *err);
+bool local_has_replaced(const struct ds_file *target);
 void local_discard(struct ds_file *target);
 
 #endif

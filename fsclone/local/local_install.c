@@ -41,6 +41,19 @@ static int rename_without_replace(int directory_fd, const char *partial,
                                                                      : -errno;
 }
 
+static int rename_over(struct local_target *target, const char *partial,
+                       const char *final)
+{
+    struct stat old;
+    bool exists =
+        fstatat(target->directory_fd, final, &old, AT_SYMLINK_NOFOLLOW) == 0;
+    if (renameat(target->directory_fd, partial, target->directory_fd, final) !=
+        0)
+        return -errno;
+    target->replaced = exists;
+    return 0;
+}
+
 static int give_name(struct local_file *local, bool replace,
                      struct ds_error *err)
 {
@@ -55,12 +68,10 @@ static int give_name(struct local_file *local, bool replace,
     if (rc == 0)
         return ds_fail_at(err, &local->base, DS_OFFSET_NONE, DS_ERR_REFUSED,
                           "local: target: somebody removed or replaced it");
-    rc = 0;
     if (!replace)
         rc = rename_without_replace(target->directory_fd, partial, final);
-    else if (renameat(target->directory_fd, partial, target->directory_fd,
-                      final) != 0)
-        rc = -errno;
+    else
+        rc = rename_over(target, partial, final);
     /* A link that NFS repeated answers EEXIST to its own success. */
     if (rc == -EEXIST &&
         local_has_name(local->fd, target->directory_fd, final) == 1)
@@ -104,6 +115,11 @@ int local_install(struct ds_file *file, bool replace, struct ds_error *err)
         }
     }
     return flush_directory(target, err);
+}
+
+bool local_has_replaced(const struct ds_file *file)
+{
+    return local_of_const(file)->target.replaced;
 }
 
 void local_discard(struct ds_file *file)

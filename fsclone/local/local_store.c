@@ -24,6 +24,7 @@ const struct ds_store_ops local_store_ops = {
     .reopen = local_reopen,
     .prefetch = local_prefetch,
     .install = local_install,
+    .has_replaced = local_has_replaced,
     .discard = local_discard,
     .space = local_space,
 };

@@ -288,6 +288,30 @@ static bool convert_once(const struct conversion *conversion,
     return true;
 }
 
+/* Over a target that is there. Whatever fails, one of them is. */
+static bool replace_once(const struct conversion *conversion,
+                         const struct fault_row *row, unsigned nth,
+                         unsigned *failed)
+{
+    struct ds_error err = DS_ERROR_INIT;
+    const char *wrong = NULL;
+    int result;
+    bool hit;
+
+    scratch_no_error(convert(conversion, &err), &err);
+    arm(row, nth);
+    result = convert_with(conversion, true, &err);
+    hit = disarm();
+    if (hit && result != 0)
+        wrong = wrong_error(result, &err);
+    if (wrong != NULL)
+        complain(conversion->target, nth, wrong, result, &err);
+    *failed += result != 0;
+    expect_whole(conversion->target, conversion->far);
+    remove_target(conversion);
+    return hit;
+}
+
 static unsigned stride(void)
 {
     const char *all = getenv("DS_FAULT_ALL");
@@ -314,6 +338,28 @@ static void test_fault_calls__conversions(void **state)
                       fault_rows[r].name, totals[r].failed, totals[r].harmless,
                       totals[r].partials, totals[r].whole, totals[r].extents);
     }
+    assert_int_equal(complaints, 0);
+}
+
+static void test_fault_calls__replaced_targets(void **state)
+{
+    static const size_t rows[] = { 0, 1, 8, 10 };
+    unsigned runs = 0, failed = 0;
+
+    (void)state;
+    complaints = 0;
+    for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++)
+        for (size_t i = 2; i < CONVERSION_COUNT; i += 6) {
+            unsigned nth = 1 + (unsigned)r;
+
+            while (replace_once(&conversions[i], &fault_rows[rows[r]], nth,
+                                &failed)) {
+                /* Towards the end each: there it comes to the names. */
+                nth += stride() > 1 && nth < 60 ? 7 : 1;
+                runs++;
+            }
+        }
+    print_message("    %u runs, %u failed\n", runs, failed);
     assert_int_equal(complaints, 0);
 }
 
@@ -443,6 +489,7 @@ int main(void)
         cmocka_unit_test(test_fault_calls__checks),
         cmocka_unit_test(test_fault_calls__comparisons),
         cmocka_unit_test(test_fault_calls__conversions),
+        cmocka_unit_test(test_fault_calls__replaced_targets),
     };
 
     if (!conversions_begin())

@@ -190,7 +190,9 @@ struct ds_report {
 /**
  * Convert `disk`, which was opened with for_conversion, to each of `specs`;
  * reports[i] belongs to specs[i]. All targets are planned before the first is
- * written. On failure the failing target is absent, its predecessors stay.
+ * written. On failure the failing target is absent, its predecessors stay;
+ * with `force` what it was to replace is still there, or it has been replaced
+ * by the whole target and only the flush of the directory failed.
  * `done` (may be NULL) receives how many targets were installed.
  */
 DS_PUBLIC int ds_convert(struct ds_disk *disk,
