@@ -11,7 +11,7 @@ source "$(dirname "$0")/fault.bash"
 begin concurrent
 
 at_once=12
-rounds=${1:-4}
+rounds=${1:-2}
 
 # together TARGET_VARIANT SOURCE TARGET [OPTION...]: sets $won and $refused, and
 # $wrong to what else happened.

@@ -4,12 +4,12 @@
 # is as it was, the target absent or whole, and the next run clears what is
 # left. killed.sh has the same for disks that take longer.
 #
-#   killed_many.sh [COUNT]    conversions in all (160)
+#   killed_many.sh [COUNT]    conversions in all (120)
 source "$(dirname "$0")/../lib/lib.bash"
 source "$(dirname "$0")/../interop/convert.bash"
 source "$(dirname "$0")/fault.bash"
 
-count=${1:-160}
+count=${1:-120}
 lane_count=4
 
 begin killed_many

@@ -7,12 +7,12 @@
 # whole; one that it was still making is absent or whole; the source is as
 # before; the next run clears what is left.
 #
-#   power.sh [COUNT]    how often each (3)
+#   power.sh [COUNT]    how often each (2)
 source "$(dirname "$0")/../lib/lib.bash"
 source "$(dirname "$0")/../interop/convert.bash"
 source "$(dirname "$0")/fault.bash"
 
-count=${1:-3}
+count=${1:-2}
 
 begin power
 need xfs_io
