@@ -187,6 +187,11 @@ struct ds_store_ops {
      * the name exists and !replace. */
     int (*install)(struct ds_file *target, bool replace, struct ds_error *err);
 
+    /** Whether the target has replaced another file, though `install` then
+     * failed: the other is gone and this one is whole, so it is better left.
+     * NULL: never. */
+    bool (*has_replaced)(const struct ds_file *target);
+
     /** Remove a target under whatever name it has; for undo. */
     void (*discard)(struct ds_file *target);
 

@@ -44,13 +44,20 @@ static bool clone_refused(const struct ds_op *op)
 static int fail_op(const struct execution *execution, const struct ds_op *op,
                    struct ds_error *err)
 {
-    int result = ds_fail_errno(
-        err, -op->status, execution->plan->paths[op->target_index],
-        "%s of %" PRIu64 " bytes at offset %" PRIu64 " failed",
-        ds_op_kind_name(op->kind), op->length_bytes, op->target_offset_bytes);
+    const struct ds_plan *plan = execution->plan;
+    const char *path = op->failed_source
+                           ? plan->disk->files[op->source_index]->path
+                           : plan->paths[op->target_index];
+    uint64_t offset =
+        op->failed_source ? op->source_offset_bytes : op->target_offset_bytes;
+    int result =
+        ds_fail_errno(err, -op->status, path,
+                      "%s of %" PRIu64 " bytes at offset %" PRIu64 " failed%s",
+                      ds_op_kind_name(op->kind), op->length_bytes, offset,
+                      op->failed_source ? " to be read" : "");
 
     if (err != NULL)
-        err->offset_bytes = op->target_offset_bytes;
+        err->offset_bytes = offset + op->failed_bytes;
     return result;
 }
 
@@ -285,8 +292,14 @@ void execute_close(struct execution *execution)
 
 void execute_discard(struct execution *execution)
 {
-    for (unsigned i = 0; i < DS_TARGET_FILE_COUNT_MAX; i++)
+    const struct ds_store_ops *store = execution->plan->store;
+    struct ds_file *named = execution->files[0];
+    /* The old target is gone: then the new one stays, with its extents. */
+    bool stays = named != NULL && store->has_replaced != NULL &&
+                 store->has_replaced(named);
+
+    for (unsigned i = 0; i < DS_TARGET_FILE_COUNT_MAX && !stays; i++)
         if (execution->files[i] != NULL)
-            execution->plan->store->discard(execution->files[i]);
+            store->discard(execution->files[i]);
     execute_close(execution);
 }

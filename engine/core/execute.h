@@ -45,7 +45,8 @@ int execute_run(struct execution *execution, struct ds_error *err);
 /** Flush all files. */
 int execute_sync(struct execution *execution, struct ds_error *err);
 
-/** Remove and close whatever there is; for undo. */
+/** Remove and close whatever there is; for undo. A target that has replaced
+ * another already is only closed. */
 void execute_discard(struct execution *execution);
 
 /** Close the files, which have their final names. */

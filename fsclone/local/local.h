@@ -18,6 +18,7 @@ struct local_target {
     char *final_path;   /* as requested; NULL: the file is a source */
     char *partial_path; /* final_path + ".partial" */
     bool installed;     /* it has its final name */
+    bool replaced;      /* and another file had it before, which is gone */
     bool discarded;     /* it has no name */
     bool holds_old;     /* a whole file was cloned into it: ranges that were
                            never written may hold bytes */
@@ -170,8 +171,13 @@ void local_copy(const struct ds_run *run, struct ds_op *ops, size_t count,
                 struct local_progress *progress);
 
 /* local_target.c */
-/** Whether `fd` is the inode that `name` names, links not followed. */
-bool local_has_name(int fd, int directory_fd, const char *name);
+/** Whether `fd` is the inode that `name` names, links not followed: 1, 0,
+ * -errno. */
+int local_has_name(int fd, int directory_fd, const char *name);
+/** fsync, begun again where a signal interrupted it. 0 or -errno. */
+int local_flush(int fd);
+/** open, likewise. A descriptor, or -1 with errno. */
+int local_open_fd(const char *path, int flags);
 int local_create(const struct ds_create_request *request, struct ds_file **out,
                  struct ds_error *err);
 int local_exists(const char *path, struct ds_error *err);
@@ -190,6 +196,7 @@ int local_space(const char *target_path, struct ds_space *out,
 
 /* local_install.c */
 int local_install(struct ds_file *target, bool replace, struct ds_error *err);
+bool local_has_replaced(const struct ds_file *target);
 void local_discard(struct ds_file *target);
 
 #endif

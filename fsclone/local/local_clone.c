@@ -137,6 +137,13 @@ static void conclude(int rc, bool flags_agree, struct ds_clone_domain *out)
     }
 }
 
+/* What says nothing of sharing. Servers say EIO for much. */
+static bool is_fault(int rc, int directory_fd)
+{
+    return (rc == -EIO && !local_is_remote(directory_fd)) || rc == -ESTALE ||
+           rc == -ENOMEM;
+}
+
 int local_domain(struct ds_file *source, const char *target_path,
                  struct ds_clone_domain *out, struct ds_error *err)
 {
@@ -146,9 +153,10 @@ int local_domain(struct ds_file *source, const char *target_path,
     if (directory == NULL)
         return ds_fail_memory(err);
     ds_auto(local_cleanup_fd) int directory_fd =
-        open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        local_open_fd(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory_fd < 0 && errno == EACCES) /* may be entered, not listed */
-        directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        directory_fd =
+            local_open_fd(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory_fd < 0)
         return ds_fail_errno(err, errno, directory,
                              "local: target: cannot open directory");
@@ -166,6 +174,15 @@ int local_domain(struct ds_file *source, const char *target_path,
     }
     bool flags_agree = local_match_flags(local->fd, probe_fd);
     int rc = probe(local, probe_fd, &out->granularity_bytes);
+    if (is_fault(rc, directory_fd)) {
+        rc = ds_fail_errno(err, -rc, source->path,
+                           "local: clone: cannot share a block with a file in "
+                           "%s",
+                           directory);
+        if (err != NULL)
+            err->offset_bytes = 0;
+        return rc;
+    }
     if (rc == -ENOSPC || rc == -EDQUOT)
         guess(local, directory_fd, out);
     else

@@ -44,6 +44,8 @@ struct piece {
     struct ds_op *op;
     uint64_t offset_bytes; /* in the op */
     uint64_t length_bytes;
+    bool failed_source; /* see ds_op */
+    uint64_t failed_bytes;
 };
 
 struct pool {
@@ -180,8 +182,7 @@ static int copy_remote(struct pool *pool, const struct piece *piece,
     return 0;
 }
 
-static int copy_piece(struct pool *pool, const struct piece *piece,
-                      uint8_t *buffer)
+static int copy_piece(struct pool *pool, struct piece *piece, uint8_t *buffer)
 {
     const struct ds_op *op = piece->op;
     const struct local_file *source =
@@ -198,6 +199,8 @@ static int copy_piece(struct pool *pool, const struct piece *piece,
                                          piece->length_bytes - done);
         rc = read_fully(source->fd, buffer + phase, part,
                         op->source_offset_bytes + skip);
+        piece->failed_source = rc != 0;
+        piece->failed_bytes = skip;
         if (rc == 0 && target->target.holds_old)
             rc = local_write_fully(target->fd, buffer + phase, part, to);
         else if (rc == 0)
@@ -237,6 +240,8 @@ static bool next_piece(struct pool *pool, struct piece *out)
         out->op = op;
         out->offset_bytes = pool->cursor_bytes;
         out->length_bytes = ds_min_u64(left, PIECE_BYTES_MAX);
+        out->failed_source = false;
+        out->failed_bytes = out->offset_bytes;
         pool->cursor_bytes += out->length_bytes;
         return true;
     }
@@ -253,8 +258,11 @@ static void *work(void *argument)
         (void)pthread_mutex_unlock(&pool->lock);
         int rc = buffer == NULL ? -ENOMEM : copy_piece(pool, &piece, buffer);
         (void)pthread_mutex_lock(&pool->lock);
-        if (rc != 0 && piece.op->status == 0)
+        if (rc != 0 && piece.op->status == 0) {
             piece.op->status = rc;
+            piece.op->failed_source = piece.failed_source;
+            piece.op->failed_bytes = piece.failed_bytes;
+        }
         if (piece.offset_bytes + piece.length_bytes == piece.op->length_bytes)
             pool->done_ops++;
     }

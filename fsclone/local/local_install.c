@@ -41,6 +41,19 @@ static int rename_without_replace(int directory_fd, const char *partial,
                                                                      : -errno;
 }
 
+static int rename_over(struct local_target *target, const char *partial,
+                       const char *final)
+{
+    struct stat old;
+    bool exists =
+        fstatat(target->directory_fd, final, &old, AT_SYMLINK_NOFOLLOW) == 0;
+    if (renameat(target->directory_fd, partial, target->directory_fd, final) !=
+        0)
+        return -errno;
+    target->replaced = exists;
+    return 0;
+}
+
 static int give_name(struct local_file *local, bool replace,
                      struct ds_error *err)
 {
@@ -48,17 +61,20 @@ static int give_name(struct local_file *local, bool replace,
     const char *partial = local_name_of(target->partial_path);
     const char *final = local_name_of(target->final_path);
     struct ds_file named = local_named(target->final_path);
-    if (!local_has_name(local->fd, target->directory_fd, partial))
+    int rc = local_has_name(local->fd, target->directory_fd, partial);
+    if (rc < 0)
+        return ds_fail_errno(err, -rc, target->partial_path,
+                             "local: target: cannot stat");
+    if (rc == 0)
         return ds_fail_at(err, &local->base, DS_OFFSET_NONE, DS_ERR_REFUSED,
                           "local: target: somebody removed or replaced it");
-    int rc = 0;
     if (!replace)
         rc = rename_without_replace(target->directory_fd, partial, final);
-    else if (renameat(target->directory_fd, partial, target->directory_fd,
-                      final) != 0)
-        rc = -errno;
+    else
+        rc = rename_over(target, partial, final);
     /* A link that NFS repeated answers EEXIST to its own success. */
-    if (rc == -EEXIST && local_has_name(local->fd, target->directory_fd, final))
+    if (rc == -EEXIST &&
+        local_has_name(local->fd, target->directory_fd, final) == 1)
         rc = unlinkat(target->directory_fd, partial, 0) == 0 ? 0 : -errno;
     if (rc == -EEXIST)
         return ds_fail_at(err, &named, DS_OFFSET_NONE, DS_ERR_REFUSED,
@@ -74,10 +90,10 @@ static int flush_directory(const struct local_target *target,
                            struct ds_error *err)
 {
     /* EBADF: it could be opened only to look names up, not to flush. */
-    if (fsync(target->directory_fd) == 0 || errno == EINVAL || errno == EBADF ||
-        errno == EROFS)
+    int rc = local_flush(target->directory_fd);
+    if (rc == 0 || rc == -EINVAL || rc == -EBADF || rc == -EROFS)
         return 0;
-    return ds_fail_errno(err, errno, target->final_path,
+    return ds_fail_errno(err, -rc, target->final_path,
                          "local: target: cannot flush its directory");
 }
 
@@ -101,6 +117,11 @@ int local_install(struct ds_file *file, bool replace, struct ds_error *err)
     return flush_directory(target, err);
 }
 
+bool local_has_replaced(const struct ds_file *file)
+{
+    return local_of_const(file)->target.replaced;
+}
+
 void local_discard(struct ds_file *file)
 {
     struct local_file *local = local_of(file);
@@ -109,9 +130,9 @@ void local_discard(struct ds_file *file)
         return;
     const char *partial = local_name_of(target->partial_path);
     const char *final = local_name_of(target->final_path);
-    if (local_has_name(local->fd, target->directory_fd, partial))
+    if (local_has_name(local->fd, target->directory_fd, partial) == 1)
         (void)unlinkat(target->directory_fd, partial, 0);
-    if (local_has_name(local->fd, target->directory_fd, final))
+    if (local_has_name(local->fd, target->directory_fd, final) == 1)
         (void)unlinkat(target->directory_fd, final, 0);
     target->discarded = true;
 }

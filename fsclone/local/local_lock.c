@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -164,21 +165,60 @@ static int check_vmware(const struct local_file *file, struct ds_error *err)
     return check_vmware_at(&file->base, real, err);
 }
 
+/* How coarse a file's times may be: a tick of the kernel's clock, seconds on
+ * filesystems that keep no fractions. */
+#define TICK_NS INT64_C(10000000)
+#define SECONDS_NS INT64_C(2000000000)
+#define SETTLE_ROUND_COUNT_MAX 3
+
+/* How long until a change could no longer hide behind the last one, by having
+ * been made within the same tick of the file's clock. 0: it cannot. */
+static int64_t hidden_for_ns(const struct stat *status)
+{
+    const struct timespec *changed = &status->st_ctim;
+    bool whole = changed->tv_nsec == 0 && status->st_mtim.tv_nsec == 0;
+    int64_t tick_ns = whole ? SECONDS_NS : TICK_NS;
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    if (now.tv_sec - changed->tv_sec > 2 || changed->tv_sec > now.tv_sec)
+        return 0; /* long ago; or by another clock, which tells nothing */
+    int64_t age_ns = (int64_t)(now.tv_sec - changed->tv_sec) * 1000000000 +
+                     (now.tv_nsec - changed->tv_nsec);
+    return age_ns >= 0 && age_ns < tick_ns ? tick_ns - age_ns : 0;
+}
+
+/* Flush, and remember the times, once they would tell of any later change. */
+static int settle(struct local_file *local, struct ds_error *err)
+{
+    const char *path = local->base.path;
+    for (int round = 0; round < SETTLE_ROUND_COUNT_MAX; round++) {
+        /* Read-only mounts and odd filesystems have nothing to flush. */
+        int rc = local_flush(local->fd);
+        if (rc != 0 && rc != -EROFS && rc != -EINVAL)
+            return ds_fail_errno(err, -rc, path, "local: file: cannot flush");
+        if (fstat(local->fd, &local->quiet) != 0)
+            return ds_fail_errno(err, errno, path, "local: file: cannot stat");
+        int64_t wait_ns =
+            local->is_block_device ? 0 : hidden_for_ns(&local->quiet);
+        if (wait_ns == 0)
+            break;
+        struct timespec left = { .tv_sec = wait_ns / 1000000000,
+                                 .tv_nsec = wait_ns % 1000000000 };
+        (void)nanosleep(&left, NULL);
+    }
+    return 0;
+}
+
 int local_quiesce(struct ds_file *file, struct ds_error *err)
 {
     struct local_file *local = local_of(file);
     int rc = check_qemu(local, err);
     if (rc == 0 && !local->is_block_device)
         rc = check_vmware(local, err);
+    if (rc == 0)
+        rc = settle(local, err);
     if (rc != 0)
         return rc;
-    /* Read-only mounts and odd filesystems have nothing to flush. */
-    if (fsync(local->fd) != 0 && errno != EROFS && errno != EINVAL)
-        return ds_fail_errno(err, errno, file->path,
-                             "local: file: cannot flush");
-    if (fstat(local->fd, &local->quiet) != 0)
-        return ds_fail_errno(err, errno, file->path,
-                             "local: file: cannot stat");
     if (!local->is_block_device &&
         (uint64_t)local->quiet.st_size != file->size_bytes)
         return ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_REFUSED,

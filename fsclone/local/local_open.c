@@ -126,6 +126,15 @@ int local_adopt(int fd, const char *path, struct ds_file **out,
     return 0;
 }
 
+int local_open_fd(const char *path, int flags)
+{
+    int fd;
+    do
+        fd = open(path, flags);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 int local_open(const char *path, struct ds_file **out, struct ds_error *err)
 {
     struct stat status;
@@ -136,9 +145,9 @@ int local_open(const char *path, struct ds_file **out, struct ds_error *err)
         return rc;
     /* O_NONBLOCK: should a fifo have taken the name meanwhile. */
     int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-    int fd = open(path, flags | O_NOATIME);
+    int fd = local_open_fd(path, flags | O_NOATIME);
     if (fd < 0 && errno == EPERM) /* only the owner may ask for it */
-        fd = open(path, flags);
+        fd = local_open_fd(path, flags);
     if (fd < 0)
         return ds_fail_errno(err, errno, path, "local: file: cannot open");
     return local_adopt(fd, path, out, err);

@@ -65,7 +65,7 @@ static int try_open(const struct ds_file *from, const char *directory,
                     struct ds_error *err)
 {
     ds_auto(local_cleanup_fd) int directory_fd =
-        open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        local_open_fd(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory_fd < 0)
         return ds_fail_errno(err, errno, directory,
                              "local: reference: cannot open directory");
@@ -89,9 +89,14 @@ static int try_open(const struct ds_file *from, const char *directory,
         fd = open_beneath(directory_fd, name, flags);
     if (fd < 0)
         return ds_fail_errno(err, errno, path, "local: reference: cannot open");
-    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+    int rc = 0;
+    if (fstat(fd, &status) != 0)
+        rc = ds_fail_errno(err, errno, path, "local: reference: cannot stat");
+    else if (!S_ISREG(status.st_mode))
+        rc = refuse(from, name, "is not a regular file", err);
+    if (rc != 0) {
         (void)close(fd);
-        return refuse(from, name, "is not a regular file", err);
+        return rc;
     }
     return local_adopt(fd, path, out, err);
 }

@@ -25,6 +25,7 @@ const struct ds_store_ops local_store_ops = {
     .prefetch = local_prefetch,
     .read_back = local_read_back,
     .install = local_install,
+    .has_replaced = local_has_replaced,
     .discard = local_discard,
     .space = local_space,
 };

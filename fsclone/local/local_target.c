@@ -42,22 +42,36 @@ static bool same_inode(const struct stat *a, const struct stat *b)
     return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-bool local_has_name(int fd, int directory_fd, const char *name)
+int local_has_name(int fd, int directory_fd, const char *name)
 {
     struct stat by_fd;
     struct stat by_name;
-    return fstat(fd, &by_fd) == 0 &&
-           fstatat(directory_fd, name, &by_name, AT_SYMLINK_NOFOLLOW) == 0 &&
-           same_inode(&by_fd, &by_name);
+    if (fstat(fd, &by_fd) != 0)
+        return -errno;
+    if (fstatat(directory_fd, name, &by_name, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? 0 : -errno;
+    return same_inode(&by_fd, &by_name) ? 1 : 0;
 }
 
 /* 1 locked and still under its name, 0 begin again, -errno */
 static int lock_named(int fd, int directory_fd, const char *name)
 {
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0 && errno != ENOLCK &&
-        errno != EOPNOTSUPP && errno != ENOSYS)
+    int rc;
+    do
+        rc = flock(fd, LOCK_EX | LOCK_NB);
+    while (rc != 0 && errno == EINTR);
+    if (rc != 0 && errno != ENOLCK && errno != EOPNOTSUPP && errno != ENOSYS)
         return -errno;
-    return local_has_name(fd, directory_fd, name) ? 1 : 0;
+    return local_has_name(fd, directory_fd, name);
+}
+
+static int open_at(int directory_fd, const char *name, int flags)
+{
+    int fd;
+    do
+        fd = openat(directory_fd, name, flags, 0600);
+    while (fd < 0 && errno == EINTR);
+    return fd;
 }
 
 /* Remove an abandoned PATH.partial. 0 when it is gone. */
@@ -67,8 +81,8 @@ static int clear_leftover(int directory_fd, const char *path,
     const char *name = local_name_of(path);
     struct ds_file named = local_named(path);
     ds_auto(local_cleanup_fd) int fd =
-        openat(directory_fd, name,
-               O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+        open_at(directory_fd, name,
+                O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (fd < 0 && errno == ENOENT)
         return 0;
     struct stat status;
@@ -97,9 +111,8 @@ static int create_locked(int directory_fd, const char *path, int *out,
 {
     const char *name = local_name_of(path);
     for (int round = 0; round < CREATE_ROUND_COUNT_MAX; round++) {
-        int fd =
-            openat(directory_fd, name,
-                   O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        int fd = open_at(directory_fd, name,
+                         O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC);
         if (fd < 0 && errno != EEXIST)
             return ds_fail_errno(err, errno, path,
                                  "local: target: cannot create");
@@ -141,9 +154,10 @@ static int make_target(const char *path, struct ds_file **out,
                           "local: target: have a directory expect a file "
                           "name");
     ds_auto(local_cleanup_fd) int directory_fd =
-        open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        local_open_fd(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory_fd < 0 && errno == EACCES) /* may be entered, not listed */
-        directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        directory_fd =
+            local_open_fd(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (directory_fd < 0)
         return ds_fail_errno(err, errno, directory,
                              "local: target: cannot open directory");
@@ -258,11 +272,21 @@ int local_guard_same(const struct ds_file *source, const char *path,
     return guard_name(&status, partial_path, "its .partial", err);
 }
 
+int local_flush(int fd)
+{
+    int rc;
+    do
+        rc = fsync(fd);
+    while (rc != 0 && errno == EINTR);
+    return rc == 0 ? 0 : -errno;
+}
+
 int local_sync(struct ds_file *file, struct ds_error *err)
 {
     struct local_file *local = local_of(file);
-    if (fsync(local->fd) != 0)
-        return ds_fail_errno(err, errno, file->path,
+    int rc = local_flush(local->fd);
+    if (rc != 0)
+        return ds_fail_errno(err, -rc, file->path,
                              "local: target: cannot flush");
     /* Only clean pages can go: after the flush, so that who reads now reads
      * what storage has. Advice; its failure changes nothing we promise. */
@@ -276,18 +300,23 @@ int local_reopen(struct ds_file *target, struct ds_file **out,
     struct local_file *local = local_of(target);
     char by_fd[40];
     (void)snprintf(by_fd, sizeof(by_fd), "/proc/self/fd/%d", local->fd);
-    int fd = open(by_fd, O_RDONLY | O_CLOEXEC | O_NOATIME);
+    int fd = local_open_fd(by_fd, O_RDONLY | O_CLOEXEC | O_NOATIME);
     if (fd < 0 && errno == EPERM)
-        fd = open(by_fd, O_RDONLY | O_CLOEXEC);
+        fd = local_open_fd(by_fd, O_RDONLY | O_CLOEXEC);
     if (fd < 0 && errno == ENOENT) /* no /proc here */
-        fd = open(target->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        fd = local_open_fd(target->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return ds_fail_errno(err, errno, target->path,
                              "local: target: cannot reopen");
     struct stat made;
     struct stat opened;
-    if (fstat(local->fd, &made) != 0 || fstat(fd, &opened) != 0 ||
-        !same_inode(&made, &opened)) {
+    if (fstat(local->fd, &made) != 0 || fstat(fd, &opened) != 0) {
+        int rc = ds_fail_errno(err, errno, target->path,
+                               "local: target: cannot stat");
+        (void)close(fd);
+        return rc;
+    }
+    if (!same_inode(&made, &opened)) {
         (void)close(fd);
         return ds_fail_at(err, target, DS_OFFSET_NONE, DS_ERR_REFUSED,
                           "local: target: another file has taken its name");

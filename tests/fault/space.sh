@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# No space left: an error that says so, and nothing left behind.
+# No space left, or none by quota: an error that says so, and nothing left
+# behind.
 source "$(dirname "$0")/../lib/lib.bash"
 source "$(dirname "$0")/../interop/convert.bash"
 source "$(dirname "$0")/fault.bash"
@@ -28,7 +29,7 @@ no_space() { # WHAT SOURCE VARIANT
     local what="$1 -> $3" target
     target=t.$(format_of "$3")
     status "$what: exit 5" 5 convert_to "$3" "$2" "$target"
-    said "$what: says why" '[Nn]o space left|disk full|free'
+    said "$what: says why" "${said_as:-[Nn]o space left|disk full|free}"
     check "$what: names the target" grep -q "$target\|t-flat" "$run/err"
     check "$what: nothing left" absent "$target"
     check "$what: the source is as before" test -z "$(wrong_source "$2")"
@@ -68,6 +69,24 @@ on_ext4() {
     done
 }
 
+# A quota group on btrfs: there is room on the disk, but not for these files.
+# (XFS has quotas too, but not in every kernel.)
+by_quota() {
+    local mount variant said_as=quota source=$run/q.raw
+    mount=$(fs_make btrfs 1G)
+    cd "$mount" || exit 1
+    btrfs -q subvolume create s && btrfs quota enable . && cd s &&
+        btrfs qgroup limit 8M . || die "no quota groups"
+    mkdisk dense 24M 3 "$source"
+    remember "$source"
+    for variant in raw qcow2 vhdx-dynamic vmdk-flat vhd-fixed; do
+        no_space "quota" "$source" "$variant"
+    done
+    btrfs qgroup limit none .
+    status "no quota any more" 0 convert_to qcow2 "$source" t.qcow2
+}
+
 on_xfs
 on_ext4
+by_quota
 finish

@@ -63,9 +63,11 @@ struct ds_op {
                             may span holes, a whole file holds tables too */
     struct ds_encoding encoding; /* DECODE: as the source's extent has it */
     uint64_t guest_offset_bytes; /* DECODE: what it is of the guest's disk */
-    const void *data; /* WRITE, REPEAT: length_bytes bytes, valid in the
-                         callback */
-    int status;       /* filled by the store: 0 or a negated errno */
+    const void *data;      /* WRITE, REPEAT: length_bytes bytes, valid in the
+                              callback */
+    int status;            /* filled by the store: 0 or a negated errno */
+    bool failed_source;    /* and with it: it was the source that failed, */
+    uint64_t failed_bytes; /* at least so far into the operation */
 };
 
 enum ds_strategy {
@@ -196,7 +198,9 @@ struct ds_report {
 /**
  * Convert `disk`, which was opened with for_conversion, to each of `specs`;
  * reports[i] belongs to specs[i]. All targets are planned before the first is
- * written. On failure the failing target is absent, its predecessors stay.
+ * written. On failure the failing target is absent, its predecessors stay;
+ * with `force` what it was to replace is still there, or it has been replaced
+ * by the whole target and only the flush of the directory failed.
  * `done` (may be NULL) receives how many targets were installed.
  */
 DS_PUBLIC int ds_convert(struct ds_disk *disk,
