@@ -94,13 +94,16 @@ static int check_loop(const struct ds_disk *disk, const struct ds_file *parent,
     return 0;
 }
 
-/* Try the names by which a parent may be found, in the order given. */
+/* Try the names by which a parent may be found, in the order given. Where none
+ * leads to it, a name that was refused is what the user can do something
+ * about, more than another that is not there. */
 static int find_parent(const struct ds_image *child,
                        const struct ds_open_context *context,
                        const struct ds_parent *parent, struct ds_file **out,
                        struct ds_error *err)
 {
     struct ds_file *from = child->files[0];
+    struct ds_error refused = DS_ERROR_INIT;
     int result = -DS_ERR_CORRUPT;
 
     if (context->no_refs)
@@ -112,12 +115,18 @@ static int find_parent(const struct ds_image *child,
                                              parent->names[i], out, err);
         if (result == 0)
             return 0;
+        if (result == -DS_ERR_REFUSED && refused.error_class == DS_OK &&
+            err != NULL)
+            refused = *err;
     }
     if (parent->name_count == 0)
         return ds_fail_at(err, from, DS_OFFSET_NONE, DS_ERR_CORRUPT,
                           "%s: has a parent and does not name it",
                           child->format->name);
-    return result;
+    if (refused.error_class == DS_OK)
+        return result;
+    *err = refused;
+    return -DS_ERR_REFUSED;
 }
 
 static int add_parent(struct ds_disk *disk,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "confine.h"
 #include "human.h"
 
 #define NAME_BYTES 48
@@ -41,15 +42,22 @@ static int resize(struct ds_disk *disk, const struct resize *resize,
 int common_open_source(const struct options *options, bool quiet,
                        struct ds_disk **out, struct ds_error *err)
 {
-    int result = open_disk(options, &options->source, 0, quiet, out, err);
+    bool alone = (options->verb & (VERB_VERIFY | VERB_COMPARE)) == 0;
+    int result = confine_enter(options, err);
 
+    if (result == 0)
+        result = open_disk(options, &options->source, 0, quiet, out, err);
+    if (result == 0 && alone)
+        result = confine_narrow(options, err);
     return result != 0 ? result : resize(*out, &options->resize, err);
 }
 
 int common_open_other(const struct options *options, bool quiet,
                       struct ds_disk **out, struct ds_error *err)
 {
-    return open_disk(options, &options->other, 1, quiet, out, err);
+    int result = open_disk(options, &options->other, 1, quiet, out, err);
+
+    return result != 0 ? result : confine_narrow(options, err);
 }
 
 void common_close(struct ds_disk **disk)

@@ -6,7 +6,8 @@
 #include "options.h"
 #include "report.h"
 
-/** Open the first operand, as large as --resize asks for; or the second.
+/** Enter the sandbox and open the first operand, as large as --resize asks
+ * for; or open the second. After the last nothing more of them can be opened.
  * `quiet`: refuse it when in use and hold it so. */
 int common_open_source(const struct options *options, bool quiet,
                        struct ds_disk **out, struct ds_error *err);

@@ -52,6 +52,23 @@ static int apply_strategy(struct options *options, const char *value,
                        value);
 }
 
+static int apply_sandbox(struct options *options, const char *value,
+                         struct ds_error *err)
+{
+    static const char *const names[] = { "auto", "require", "off" };
+    static const enum sandbox_mode modes[] = { SANDBOX_AUTO, SANDBOX_REQUIRE,
+                                               SANDBOX_OFF };
+
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(value, names[i]) == 0) {
+            options->sandbox = modes[i];
+            return 0;
+        }
+    }
+    return usage_error(err, "--sandbox: have %s expect auto, require or off",
+                       value);
+}
+
 static int parse_number(const char *name, const char *text, unsigned max,
                         unsigned *out, struct ds_error *err)
 {
@@ -260,6 +277,10 @@ static const struct option_rule rules[] = {
       MEMBER(allow_refs), NULL },
     { "no-refs", 0, NULL, false, VERB_ALL, NULL,
       "never open a file that SOURCE refers to", MEMBER(no_refs), NULL },
+    { "sandbox", 0, "MODE", false, VERB_ALL, "auto require off",
+      "auto (standard): as far as the kernel can, and warn; require: fail "
+      "without it; or off",
+      APPLIED, apply_sandbox },
     { "help", 'h', NULL, false, VERB_ALL, NULL, "print this help", MEMBER(help),
       NULL },
 };
@@ -382,7 +403,9 @@ int options_parse(struct options *options, unsigned verb, int argc,
     size_t most = (size_t)argc + 1; /* a bound on each list below */
     bool operands_only = false;
 
-    *options = (struct options){ .progress_fd = PROGRESS_FD_NONE,
+    *options = (struct options){ .verb = verb,
+                                 .sandbox = SANDBOX_AUTO,
+                                 .progress_fd = PROGRESS_FD_NONE,
                                  .strategy = DS_STRATEGY_AUTO,
                                  .growth_percent = GROWTH_PERCENT_STANDARD };
     options->target_options = calloc(most, sizeof(const char *));

@@ -12,6 +12,8 @@
 
 #include <diskshift/diskshift.h>
 
+#include "sandbox.h"
+
 /* A bit for each verb that an option may belong to. */
 enum verb_bit {
     VERB_INFO = 1,
@@ -46,6 +48,8 @@ struct resize {
 };
 
 struct options {
+    unsigned verb; /* its bit */
+    enum sandbox_mode sandbox;
     struct open_words source;
     struct open_words other;   /* verify, compare: of the second disk */
     const char *target_format; /* -O */

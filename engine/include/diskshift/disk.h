@@ -7,6 +7,10 @@
  *
  * Thread-safety: a ds_disk may be used by several threads only through maps
  * of their own (ds_map_open); opening and closing is for one thread.
+ *
+ * The library confines nobody: a sandbox holds for a whole process and for
+ * good, so it is its caller's to enter. The program shows how, before it opens
+ * an image and again after: tools/cli/sandbox.h.
  */
 #ifndef DISKSHIFT_DISK_H
 #define DISKSHIFT_DISK_H
