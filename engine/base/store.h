@@ -65,6 +65,9 @@ struct ds_create_request {
     const struct ds_file *attributes_from; /* owner, mode, label, xattrs,
                                        NOCOW; NULL: 0600, plain */
     bool clone_from; /* the file will share with attributes_from */
+    struct ds_file *const *narrow_by; /* all files of the source: nobody may
+                                read the target who may not read each */
+    uint32_t narrow_count;
 };
 
 struct ds_run {

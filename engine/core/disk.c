@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <diskshift/diskshift.h>
 
@@ -60,9 +61,23 @@ static int adopt_files(struct ds_disk *disk, struct ds_layer *layer,
     return 0;
 }
 
-/* Open one more layer at the bottom. Owns `file`, also when it fails. */
+/* Raw is what carries no header, unless the user or a child says that it is
+ * raw: then what its first bytes look like is the guest's doing, and told. */
+static int note_likeness(struct ds_layer *layer, struct ds_error *err)
+{
+    const struct ds_format_ops *format = NULL;
+    int result = 0;
+
+    if (strcmp(layer->image->format->name, "raw") == 0)
+        result = ds_registry_looks_like(layer->image->files[0], &format, err);
+    layer->looks_like = format != NULL ? format->name : NULL;
+    return result;
+}
+
+/* Open one more layer at the bottom; `named`: its format was given and not
+ * found. Owns `file`, also when it fails. */
 static int add_layer(struct ds_disk *disk, struct ds_file *file,
-                     const struct ds_format_ops *format,
+                     const struct ds_format_ops *format, bool named,
                      const struct ds_open_context *context,
                      struct ds_error *err)
 {
@@ -76,7 +91,13 @@ static int add_layer(struct ds_disk *disk, struct ds_file *file,
     }
     disk->layer_count++;
     adopted = adopt_files(disk, layer, err);
-    return result != 0 ? result : adopted;
+    if (result == 0)
+        result = adopted;
+    if (result == 0 && named)
+        result = note_likeness(layer, err);
+    return result != 0 ? result
+                       : ds_budget_check_size(&disk->budget, file, format->name,
+                                              layer->image->size_bytes, err);
 }
 
 /* -- parents
@@ -155,7 +176,7 @@ static int add_parent(struct ds_disk *disk,
         ds_file_close(file);
         return result;
     }
-    result = add_layer(disk, file, format, context, err);
+    result = add_layer(disk, file, format, parent.format != NULL, context, err);
     if (result == 0 && child->format->check_parent != NULL)
         result = child->format->check_parent(
             child, disk->layers[disk->layer_count - 1].image, err);
@@ -202,6 +223,10 @@ int ds_disk_open_file(struct ds_file *file, const struct ds_format_ops *format,
     };
     if (disk == NULL)
         result = ds_fail_memory(err);
+    if (result == 0) {
+        ds_budget_init(&disk->budget, &options->limits);
+        context.budget = &disk->budget;
+    }
     if (result == 0 && format == NULL)
         result = pick_format(file, options->format, &format, err);
     if (result == 0 && options->member != NULL && !format->has_members)
@@ -217,7 +242,8 @@ int ds_disk_open_file(struct ds_file *file, const struct ds_format_ops *format,
         free(disk);
         return result;
     }
-    result = add_layer(disk, file, format, &context, err);
+    result =
+        add_layer(disk, file, format, options->format != NULL, &context, err);
     if (result == 0)
         result = add_parents(disk, &context, err);
     /* Headers are read before the locks are taken so that the locks cover
@@ -327,9 +353,14 @@ int ds_disk_layer_facts(struct ds_disk *disk, uint32_t layer, ds_fact_fn *fact,
 {
     struct ds_image *image = NULL;
     int result = layer_image(disk, layer, &image, err);
+    struct ds_fact likeness = { .key = "looks_like" };
 
     if (result == 0 && image->format->facts != NULL)
         image->format->facts(image, fact, user);
+    if (result == 0 && disk->layers[layer].looks_like != NULL) {
+        likeness.text = disk->layers[layer].looks_like;
+        fact(user, &likeness);
+    }
     return result;
 }
 

@@ -23,6 +23,8 @@ int execute_create(struct execution *execution, struct ds_error *err)
             .path = plan->paths[i],
             .attributes_from = disk->files[plan->survey.base_index],
             .clone_from = i >= layout->data_file_index,
+            .narrow_by = disk->files,
+            .narrow_count = disk->file_count,
         };
 
         result = plan->store->create(&request, &execution->files[i], err);
@@ -160,6 +162,10 @@ static int copy_instead(struct execution *execution, struct ds_op *op,
     refused->shared_bytes += op->data_bytes;
     refused->copied_bytes[DS_COPY_CLONE_REFUSED] += op->data_bytes;
     refused->op_count[DS_OP_CLONE]++;
+    result = plan_check_output(execution->plan, execution->options,
+                               refused->shared_bytes, err);
+    if (result != 0)
+        return result;
     op->kind = DS_OP_COPY;
     op->reason = DS_COPY_CLONE_REFUSED;
     op->status = 0;

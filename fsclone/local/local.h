@@ -120,6 +120,10 @@ bool local_match_flags(int source_fd, int fd);
 /** Owner, mode, label, ACL and xattrs, never wider than the source's. */
 int local_copy_attributes(const struct local_file *source, int fd,
                           const char *path, struct ds_error *err);
+/** Take from the mode, and where it must be from the owner, of `fd` what
+ * `source` does not grant as well. */
+int local_narrow_attributes(const struct local_file *source, int fd,
+                            const char *path, struct ds_error *err);
 
 /* local_clone.c */
 int local_name_for(const struct ds_file *source, const char *target_path,

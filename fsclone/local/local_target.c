@@ -180,6 +180,10 @@ int local_create(const struct ds_create_request *request, struct ds_file **out,
             (void)local_match_flags(from->fd, local_of(file)->fd);
         rc = local_copy_attributes(from, local_of(file)->fd, file->path, err);
     }
+    for (uint32_t i = 0; i < request->narrow_count && rc == 0; i++)
+        if (request->narrow_by[i] != request->attributes_from)
+            rc = local_narrow_attributes(local_of(request->narrow_by[i]),
+                                         local_of(file)->fd, file->path, err);
     if (rc != 0) {
         local_discard(file);
         local_close(file);

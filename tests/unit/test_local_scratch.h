@@ -182,7 +182,9 @@ static inline struct ds_file *
 scratch_create(const char *path, const struct ds_file *from, bool clone_from)
 {
     struct ds_error err = DS_ERROR_INIT;
-    struct ds_create_request request = { path, from, clone_from };
+    struct ds_create_request request = { .path = path,
+                                         .attributes_from = from,
+                                         .clone_from = clone_from };
     struct ds_file *file = NULL;
     scratch_no_error(local_create(&request, &file, &err), &err);
     return file;

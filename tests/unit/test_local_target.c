@@ -45,7 +45,8 @@ static void test_local_create__clears_only_unlocked_leftovers(void **state)
 {
     (void)state;
     struct ds_error err = DS_ERROR_INIT;
-    struct ds_create_request request = { scratch_path("b"), NULL, false };
+    struct ds_create_request request = { scratch_path("b"), NULL, false, NULL,
+                                         0 };
     struct ds_file *second = NULL;
     struct ds_file *first = scratch_create(scratch_path("b"), NULL, false);
     assert_int_equal(local_write_fully(local_of(first)->fd, "old", 3, 0), 0);
@@ -65,7 +66,8 @@ static void test_local_create__leftover_must_be_a_file(void **state)
 {
     (void)state;
     struct ds_error err = DS_ERROR_INIT;
-    struct ds_create_request request = { scratch_path("c"), NULL, false };
+    struct ds_create_request request = { scratch_path("c"), NULL, false, NULL,
+                                         0 };
     struct ds_file *file = NULL;
     scratch_write(scratch_path("victim"), "victim", 6);
     assert_int_equal(symlink("victim", scratch_path("c.partial")), 0);
@@ -97,7 +99,7 @@ static void test_local_create__one_of_many_wins(void **state)
         pid_t pid = fork();
         if (pid == 0) {
             struct ds_create_request request = { scratch_path("race"), NULL,
-                                                 false };
+                                                 false, NULL, 0 };
             struct ds_error err = DS_ERROR_INIT;
             struct ds_file *file = NULL;
             char go;
@@ -282,7 +284,7 @@ static mode_t mode_as_user(const char *name, mode_t mode)
     int child_status;
     pid_t pid = fork();
     if (pid == 0) {
-        struct ds_create_request request = { name, from, false };
+        struct ds_create_request request = { name, from, false, NULL, 0 };
         struct ds_error err = DS_ERROR_INIT;
         struct ds_file *file = NULL;
         /* That user may not be let through to here by the path. */

@@ -21,6 +21,7 @@ static int open_disk(const struct options *options,
         .allow_refs = options->allow_refs,
         .no_refs = options->no_refs,
         .for_conversion = quiet,
+        .limits = options->limits,
     };
 
     return ds_disk_open(options->operands[operand], &open_options, out, err);

@@ -71,6 +71,8 @@ struct options {
     enum ds_strategy strategy;
     unsigned growth_percent;
     struct resize resize;
+    struct ds_limits limits;
+    uint64_t output_bytes_max; /* 0: the library's */
 
     /* Each -o value, in order; a target's options are a slice of it. */
     const char **target_options;
