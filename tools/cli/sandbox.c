@@ -77,11 +77,11 @@ static int fail(struct ds_error *err, enum ds_error_class error_class,
 static struct ruleset_attributes handled_by(int abi, bool network,
                                             size_t *attribute_bytes)
 {
-    static const unsigned right_counts[] = { 13, 14, 15, 15, 16 };
-    const unsigned known = sizeof(right_counts) / sizeof(right_counts[0]);
-    unsigned step = (unsigned)abi < known ? (unsigned)abi : known;
+    static const unsigned right_counts[] = { 0, 13, 14, 15, 15, 16 };
+    const int known = sizeof(right_counts) / sizeof(right_counts[0]) - 1;
+    int step = abi < known ? abi : known;
     struct ruleset_attributes handled = {
-        .filesystem = (UINT64_C(1) << right_counts[step - 1]) - 1,
+        .filesystem = (UINT64_C(1) << right_counts[step]) - 1,
         .network = abi >= 4 && !network ? NETWORK_ALL : 0,
         .scoped = abi >= 6 ? SCOPE_ALL : 0,
     };
