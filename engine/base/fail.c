@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define DS_BASE_FAIL_C
 #include "fail.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -45,6 +47,7 @@ int ds_fail(struct ds_error *err, enum ds_error_class error_class,
         set_message(err, format, args);
         va_end(args);
     }
+    assert(error_class != DS_OK); /* see ds_failed */
     return -(int)error_class;
 }
 
@@ -63,6 +66,7 @@ int ds_fail_at(struct ds_error *err, const struct ds_file *file,
         set_message(err, format, args);
         va_end(args);
     }
+    assert(error_class != DS_OK); /* see ds_failed */
     return -(int)error_class;
 }
 

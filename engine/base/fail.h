@@ -28,4 +28,20 @@ int ds_fail_errno(struct ds_error *err, int errnum, const char *path,
 /** Out of memory: DS_ERR_SYSTEM, ENOMEM. */
 int ds_fail_memory(struct ds_error *err);
 
+/* That none of these returns 0 is what compilers and analyzers must know to
+ * see that what follows a failure is not reached. */
+static inline int ds_failed(int result)
+{
+    if (result >= 0)
+        __builtin_unreachable();
+    return result;
+}
+
+#ifndef DS_BASE_FAIL_C
+#define ds_fail(...) ds_failed(ds_fail(__VA_ARGS__))
+#define ds_fail_at(...) ds_failed(ds_fail_at(__VA_ARGS__))
+#define ds_fail_errno(...) ds_failed(ds_fail_errno(__VA_ARGS__))
+#define ds_fail_memory(err) ds_failed(ds_fail_memory(err))
+#endif
+
 #endif

@@ -46,6 +46,7 @@
 #include "store.h"
 
 struct ds_format_ops;
+struct ds_budget; /* budget.h */
 
 /* -- reading ------------------------------------------------------------- */
 
@@ -80,6 +81,8 @@ struct ds_open_context {
     const char *key_file;        /* holds the passphrase, or NULL */
     const char *member;          /* which disk of a container, or NULL: the
                                     only one. See ds_format_ops.has_members */
+    struct ds_budget *budget;    /* tables that are held are counted in it;
+                                    NULL: unbounded */
 };
 
 /** What a child says of its parent. Strings live with the image. */

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <diskshift/diskshift.h>
 
@@ -62,9 +63,23 @@ static int adopt_files(struct ds_disk *disk, struct ds_layer *layer,
     return 0;
 }
 
-/* Open one more layer at the bottom. Owns `file`, also when it fails. */
+/* Raw is what carries no header, unless the user or a child says that it is
+ * raw: then what its first bytes look like is the guest's doing, and told. */
+static int note_likeness(struct ds_layer *layer, struct ds_error *err)
+{
+    const struct ds_format_ops *format = NULL;
+    int result = 0;
+
+    if (strcmp(layer->image->format->name, "raw") == 0)
+        result = ds_registry_looks_like(layer->image->files[0], &format, err);
+    layer->looks_like = format != NULL ? format->name : NULL;
+    return result;
+}
+
+/* Open one more layer at the bottom; `named`: its format was given and not
+ * found. Owns `file`, also when it fails. */
 static int add_layer(struct ds_disk *disk, struct ds_file *file,
-                     const struct ds_format_ops *format,
+                     const struct ds_format_ops *format, bool named,
                      const struct ds_open_context *context,
                      struct ds_error *err)
 {
@@ -78,7 +93,13 @@ static int add_layer(struct ds_disk *disk, struct ds_file *file,
     }
     disk->layer_count++;
     adopted = adopt_files(disk, layer, err);
-    return result != 0 ? result : adopted;
+    if (result == 0)
+        result = adopted;
+    if (result == 0 && named)
+        result = note_likeness(layer, err);
+    return result != 0 ? result
+                       : ds_budget_check_size(&disk->budget, file, format->name,
+                                              layer->image->size_bytes, err);
 }
 
 /* -- parents
@@ -96,13 +117,16 @@ static int check_loop(const struct ds_disk *disk, const struct ds_file *parent,
     return 0;
 }
 
-/* Try the names by which a parent may be found, in the order given. */
+/* Try the names by which a parent may be found, in the order given. Where none
+ * leads to it, a name that was refused is what the user can do something
+ * about, more than another that is not there. */
 static int find_parent(const struct ds_image *child,
                        const struct ds_open_context *context,
                        const struct ds_parent *parent, struct ds_file **out,
                        struct ds_error *err)
 {
     struct ds_file *from = child->files[0];
+    struct ds_error refused = DS_ERROR_INIT;
     int result = -DS_ERR_CORRUPT;
 
     if (context->no_refs)
@@ -114,12 +138,18 @@ static int find_parent(const struct ds_image *child,
                                              parent->names[i], out, err);
         if (result == 0)
             return 0;
+        if (result == -DS_ERR_REFUSED && refused.error_class == DS_OK &&
+            err != NULL)
+            refused = *err;
     }
     if (parent->name_count == 0)
         return ds_fail_at(err, from, DS_OFFSET_NONE, DS_ERR_CORRUPT,
                           "%s: has a parent and does not name it",
                           child->format->name);
-    return result;
+    if (refused.error_class == DS_OK)
+        return result;
+    *err = refused;
+    return -DS_ERR_REFUSED;
 }
 
 static int add_parent(struct ds_disk *disk,
@@ -148,7 +178,7 @@ static int add_parent(struct ds_disk *disk,
         ds_file_close(file);
         return result;
     }
-    result = add_layer(disk, file, format, context, err);
+    result = add_layer(disk, file, format, parent.format != NULL, context, err);
     if (result == 0 && child->format->check_parent != NULL)
         result = child->format->check_parent(
             child, disk->layers[disk->layer_count - 1].image, err);
@@ -195,6 +225,10 @@ int ds_disk_open_file(struct ds_file *file, const struct ds_format_ops *format,
     };
     if (disk == NULL)
         result = ds_fail_memory(err);
+    if (result == 0) {
+        ds_budget_init(&disk->budget, &options->limits);
+        context.budget = &disk->budget;
+    }
     if (result == 0 && format == NULL)
         result = pick_format(file, options->format, &format, err);
     if (result == 0 && options->all_members && options->member == NULL &&
@@ -213,7 +247,8 @@ int ds_disk_open_file(struct ds_file *file, const struct ds_format_ops *format,
         free(disk);
         return result;
     }
-    result = add_layer(disk, file, format, &context, err);
+    result =
+        add_layer(disk, file, format, options->format != NULL, &context, err);
     if (result == 0)
         result = add_parents(disk, &context, err);
     /* Headers are read before the locks are taken so that the locks cover
@@ -473,9 +508,14 @@ int ds_disk_layer_facts(struct ds_disk *disk, uint32_t layer, ds_fact_fn *fact,
 {
     struct ds_image *image = NULL;
     int result = layer_image(disk, layer, &image, err);
+    struct ds_fact likeness = { .key = "looks_like" };
 
     if (result == 0 && image->format->facts != NULL)
         image->format->facts(image, fact, user);
+    if (result == 0 && disk->layers[layer].looks_like != NULL) {
+        likeness.text = disk->layers[layer].looks_like;
+        fact(user, &likeness);
+    }
     return result;
 }
 

@@ -26,6 +26,7 @@
 #ifndef DS_CORE_DISK_H
 #define DS_CORE_DISK_H
 
+#include "budget.h"
 #include "format.h"
 
 #define DS_CHAIN_DEPTH_MAX 64u
@@ -45,7 +46,9 @@ struct joined {
 
 struct ds_layer {
     struct ds_image *image;
-    uint32_t file_base; /* of its files in ds_disk.files */
+    uint32_t file_base;     /* of its files in ds_disk.files */
+    const char *looks_like; /* raw by somebody's word, but with the header of
+                               this format; NULL: with none */
 };
 
 struct ds_part {
@@ -63,6 +66,7 @@ struct ds_disk {
     struct ds_file *files[DS_DISK_FILE_COUNT_MAX]; /* owned */
     uint32_t file_count;
     uint64_t size_bytes; /* of the line: where its last part ends */
+    struct ds_budget budget;
     bool quiet; /* opened for conversion: locked, flushed, remembered */
     struct joined *joined; /* or NULL; set once, by whoever is first */
 };

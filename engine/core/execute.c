@@ -171,6 +171,10 @@ static int copy_instead(struct execution *execution, struct ds_op *op,
     refused->shared_bytes += op->data_bytes;
     refused->copied_bytes[DS_COPY_CLONE_REFUSED] += op->data_bytes;
     refused->op_count[DS_OP_CLONE]++;
+    result = plan_check_output(execution->plan, execution->options,
+                               refused->shared_bytes, err);
+    if (result != 0)
+        return result;
     op->kind = DS_OP_COPY;
     op->reason = DS_COPY_CLONE_REFUSED;
     op->status = 0;

@@ -267,6 +267,21 @@ static void note_misaligned_units(struct ds_plan *plan)
                         "for QEMU and the hosted products, untested on ESXi");
 }
 
+/* Who opens a raw disk by its content would take it for what it looks like,
+ * and follow what the guest wrote there. */
+static void note_likeness(struct ds_plan *plan)
+{
+    const struct ds_disk *disk = plan->disk;
+
+    for (uint32_t i = 0; i < disk->layer_count; i++)
+        if (disk->layers[i].looks_like != NULL)
+            plan_note(plan,
+                      "%s is read as raw, and carries the header of a %s "
+                      "image",
+                      disk->files[disk->layers[i].file_base]->path,
+                      disk->layers[i].looks_like);
+}
+
 static void note_target(struct ds_plan *plan)
 {
     const char *note = NULL;
@@ -275,6 +290,40 @@ static void note_target(struct ds_plan *plan)
         note = plan->format->target_note(plan->target);
     if (note != NULL)
         plan_note(plan, "%s", note);
+}
+
+/* What a target takes of its own, at most. */
+static uint64_t own_bytes(const struct ds_plan *plan)
+{
+    const struct ds_target_layout *layout = &plan->target->layout;
+    const struct ds_totals *totals = &plan_side(plan)->totals;
+    uint64_t bytes = totals_copied(totals) + totals->decoded_bytes +
+                     totals->unshared_bytes + plan->seal.metadata_bytes;
+
+    if (layout->encode == DS_CODEC_NONE && !layout->allocate)
+        return bytes;
+    bytes = 0;
+    for (uint32_t i = 0; i < layout->file_count; i++)
+        if (!plan_refers(plan, i))
+            bytes += plan->seal.file_size_bytes[i];
+    return bytes;
+}
+
+int plan_check_output(const struct ds_plan *plan,
+                      const struct ds_convert_options *options,
+                      uint64_t more_bytes, struct ds_error *err)
+{
+    uint64_t limit = options != NULL && options->output_bytes_max != 0
+                         ? options->output_bytes_max
+                         : DS_LIMIT_OUTPUT_BYTES;
+    uint64_t bytes = own_bytes(plan) + more_bytes;
+
+    if (bytes <= limit)
+        return 0;
+    return ds_fail(err, DS_ERR_LIMIT,
+                   "plan: room for the target %s, have %" PRIu64
+                   " bytes expect at most %" PRIu64 " (max-output)",
+                   plan->paths[0], bytes, limit);
 }
 
 static int prepare(struct ds_plan *plan, const struct ds_target_spec *spec,
@@ -319,7 +368,10 @@ static int prepare(struct ds_plan *plan, const struct ds_target_spec *spec,
         result = require_clone(plan, err);
     if (result == 0)
         result = seal(plan, err);
+    if (result == 0)
+        result = plan_check_output(plan, options, 0, err);
     if (result == 0) {
+        note_likeness(plan);
         note_target(plan);
         note_padding(plan);
         note_misaligned_units(plan);

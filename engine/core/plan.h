@@ -76,6 +76,12 @@ int plan_list(struct ds_plan *plan, struct ds_error *err);
 /** DS_STRATEGY_REFERENCE: whether it can be, and the name of the file. */
 int plan_refer(struct ds_plan *plan, struct ds_error *err);
 
+/** LIMIT when the sealed plan, and `more_bytes` that turned out not to be
+ * shared, exceed options->output_bytes_max. `options` may be NULL. */
+int plan_check_output(const struct ds_plan *plan,
+                      const struct ds_convert_options *options,
+                      uint64_t more_bytes, struct ds_error *err);
+
 /** Bytes of the guest's data that these totals copy. */
 uint64_t totals_copied(const struct ds_totals *totals);
 

@@ -67,6 +67,20 @@ static bool name_says_raw(const char *path)
     return dot != NULL && strcasecmp(dot, ".raw") == 0;
 }
 
+int ds_registry_looks_like(struct ds_file *file,
+                           const struct ds_format_ops **out,
+                           struct ds_error *err)
+{
+    struct ds_probe probe = { 0 };
+    int result = probe_read(file, &probe, err);
+
+    *out = NULL;
+    for (size_t i = 0; result == 0 && *out == NULL && formats[i] != NULL; i++)
+        if (formats[i]->probe(&probe))
+            *out = formats[i];
+    return result;
+}
+
 int ds_registry_probe(struct ds_file *file, const struct ds_format_ops **out,
                       struct ds_error *err)
 {

@@ -19,4 +19,10 @@ const struct ds_store_ops *ds_registry_store(const char *path);
 int ds_registry_probe(struct ds_file *file, const struct ds_format_ops **out,
                       struct ds_error *err);
 
+/** The first format whose header `file` carries, NULL for none: what a guest
+ * may have written into a disk that is said to be raw. */
+int ds_registry_looks_like(struct ds_file *file,
+                           const struct ds_format_ops **out,
+                           struct ds_error *err);
+
 #endif

@@ -170,7 +170,8 @@ static int open_inner(struct ova_image *image,
                       struct ds_error *err)
 {
     const struct ds_format_ops *format = NULL;
-    struct ds_open_context inner = { .no_refs = true,
+    struct ds_open_context inner = { .budget = context->budget,
+                                     .no_refs = true,
                                      .snapshot = context->snapshot,
                                      .key_file = context->key_file };
     struct ds_parent parent = { .format = NULL };

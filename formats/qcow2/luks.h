@@ -4,6 +4,7 @@
 #ifndef DS_QCOW2_LUKS_H
 #define DS_QCOW2_LUKS_H
 
+#include "budget.h"
 #include "cipher.h"
 #include "store.h"
 
@@ -12,9 +13,8 @@
 #define LUKS_DIGEST_BYTES 20u
 #define LUKS_TEXT_BYTES 32u
 
-/* A slot whose count is higher would keep a core busy for more than a minute:
- * cryptsetup aims at 2 seconds, some millions. */
-#define LUKS_ITERATION_COUNT_MAX (UINT32_C(1) << 26)
+/* What OpenSSL takes. How many are gone through is the budget's to bound. */
+#define LUKS_ITERATION_COUNT_MAX (UINT32_C(0x7fffffff))
 /* The document and every maker say 4000. 1 MiB of key material then. */
 #define LUKS_STRIPE_COUNT_MAX 16384u
 /* cryptsetup's for a key file is 8 MiB; QEMU's passphrases are short. */
@@ -55,9 +55,10 @@ int luks_open(struct ds_file *file, uint64_t offset_bytes,
 void luks_close(struct luks_volume *volume);
 
 /** Find the slot that the passphrase opens: all the bytes of `key_file`, a
- * newline at its end included. REFUSED when it opens none. */
+ * newline at its end included. REFUSED when it opens none; LIMIT when to try
+ * the next takes more rounds than `budget` (may be NULL) has left. */
 int luks_unlock(struct luks_volume *volume, const char *key_file,
-                struct ds_error *err);
+                struct ds_budget *budget, struct ds_error *err);
 
 /** Make key->essiv_key from key->key: the hash of the key. */
 int luks_prepare_iv(struct ds_cipher_key *key, struct ds_error *err);

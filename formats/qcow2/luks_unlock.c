@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -228,9 +229,27 @@ static int try_slot(struct luks_volume *volume, const struct luks_slot *slot,
     return result;
 }
 
+/* PBKDF2 goes through its rounds for each block of output anew; then once
+ * more for the digest of what may be the master key. */
+static int take_rounds(const struct luks_volume *volume, size_t index,
+                       const EVP_MD *hash, struct ds_budget *budget,
+                       struct ds_error *err)
+{
+    const uint64_t block_bytes = (uint64_t)EVP_MD_get_size(hash);
+    uint64_t rounds = volume->slots[index].iteration_count *
+                          ds_div_up(volume->key_bytes, block_bytes) +
+                      volume->digest_iteration_count *
+                          ds_div_up(LUKS_DIGEST_BYTES, block_bytes);
+    char what[64];
+
+    (void)snprintf(what, sizeof(what),
+                   "qcow2: luks header: key slot %zu: rounds", index);
+    return ds_budget_key_rounds(budget, volume->file, what, rounds, err);
+}
+
 static int try_slots(struct luks_volume *volume,
                      const struct secret *passphrase, const char *key_file,
-                     struct ds_error *err)
+                     struct ds_budget *budget, struct ds_error *err)
 {
     EVP_MD *hash = EVP_MD_fetch(NULL, volume->hash_name, NULL);
     bool newline = passphrase->bytes[passphrase->length_bytes - 1] == '\n';
@@ -238,9 +257,13 @@ static int try_slots(struct luks_volume *volume,
 
     if (hash == NULL)
         return fail_crypto(volume, volume->hash_name, err);
-    for (size_t i = 0; result == 0 && i < LUKS_SLOT_COUNT; i++)
-        if (volume->slots[i].active)
+    for (size_t i = 0; result == 0 && i < LUKS_SLOT_COUNT; i++) {
+        if (!volume->slots[i].active)
+            continue;
+        result = take_rounds(volume, i, hash, budget, err);
+        if (result == 0)
             result = try_slot(volume, &volume->slots[i], hash, passphrase, err);
+    }
     EVP_MD_free(hash);
     if (result != 0)
         return result;
@@ -252,7 +275,7 @@ static int try_slots(struct luks_volume *volume,
 }
 
 int luks_unlock(struct luks_volume *volume, const char *key_file,
-                struct ds_error *err)
+                struct ds_budget *budget, struct ds_error *err)
 {
     struct secret passphrase = { 0 };
     int result = read_passphrase(key_file, &passphrase, err);
@@ -260,7 +283,7 @@ int luks_unlock(struct luks_volume *volume, const char *key_file,
     volume->key = (struct ds_cipher_key){ .key_bytes = volume->key_bytes,
                                           .iv = volume->iv };
     if (result == 0)
-        result = try_slots(volume, &passphrase, key_file, err);
+        result = try_slots(volume, &passphrase, key_file, budget, err);
     secret_free(&passphrase);
     if (result < 0)
         return result;

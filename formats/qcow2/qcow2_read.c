@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "budget.h"
 #include "cleanup.h"
 #include "fail.h"
 
@@ -101,7 +102,8 @@ static int count_l2_tables(const struct qcow2_image *image,
 
 /* Entries beyond what the table holds, but which the disk needs, are none: a
  * snapshot's of before the disk was grown. */
-static int read_l1(struct qcow2_image *image, struct ds_error *err)
+static int read_l1(struct qcow2_image *image, struct ds_budget *budget,
+                   struct ds_error *err)
 {
     struct ds_file *file = image->base.files[0];
     const uint64_t begin = image->l1_offset_bytes;
@@ -111,7 +113,12 @@ static int read_l1(struct qcow2_image *image, struct ds_error *err)
     ds_auto(ds_window_free) struct ds_window window = { 0 };
     const uint8_t *bytes;
     size_t available, i = 0;
+    int taken = ds_budget_memory(
+        budget, file, "qcow2: l1 table: bytes",
+        ds_max_u64(need, count) * sizeof(*image->l2_offsets_bytes), err);
 
+    if (taken != 0)
+        return taken;
     image->l2_offsets_bytes = calloc((size_t)ds_max_u64(need, count) + 1,
                                      sizeof(*image->l2_offsets_bytes));
     if (image->l2_offsets_bytes == NULL)
@@ -187,7 +194,8 @@ static int open_luks(struct qcow2_image *image,
     result = luks_open(image->base.files[0], image->luks_offset_bytes,
                        image->luks_bytes, &image->luks, err);
     if (result == 0 && context->key_file != NULL)
-        result = luks_unlock(image->luks, context->key_file, err);
+        result =
+            luks_unlock(image->luks, context->key_file, context->budget, err);
     return result;
 }
 
@@ -225,7 +233,7 @@ static int open_checked(struct qcow2_image *image,
     image->l1_offset_bytes = image->header.l1_offset_bytes;
     if (result == 0 && context->snapshot != NULL)
         result = qcow2_snapshot_select(image, context->snapshot, err);
-    return result == 0 ? read_l1(image, err) : result;
+    return result == 0 ? read_l1(image, context->budget, err) : result;
 }
 
 int qcow2_open(struct ds_file *file, const struct ds_open_context *context,

@@ -173,10 +173,10 @@ static int read_item(struct vhdx_image *vhdx, const struct items *items,
 static int read_items(struct vhdx_image *vhdx, const struct items *items,
                       struct ds_error *err)
 {
-    struct vhdx_file_parameters_disk file_parameters;
-    ds_le64 size;
-    vhdx_guid_disk id;
-    ds_le32 logical, physical;
+    struct vhdx_file_parameters_disk file_parameters = { 0 };
+    ds_le64 size = { 0 };
+    vhdx_guid_disk id = { 0 };
+    ds_le32 logical = { 0 }, physical = { 0 };
     void *const wires[VHDX_ITEM_NEEDED_COUNT] = {
         [VHDX_ITEM_FILE_PARAMETERS] = &file_parameters,
         [VHDX_ITEM_VIRTUAL_DISK_SIZE] = &size,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "budget.h"
 #include "cleanup.h"
 #include "fail.h"
 #include "vhdx.h"
@@ -320,13 +321,26 @@ static int check_bat(struct vhdx_image *vhdx, struct ds_error *err)
     return 0;
 }
 
+/* Twice as a ring, at most once as what it patches. */
+static int load_log(struct vhdx_image *vhdx, struct ds_budget *budget,
+                    struct ds_error *err)
+{
+    struct ds_file *file = vhdx->image.files[0];
+    int result =
+        ds_budget_memory(budget, file, "vhdx: log: bytes to replay",
+                         UINT64_C(3) * vhdx->header.log_length_bytes, err);
+
+    return result != 0
+               ? result
+               : vhdx_log_load(file, &vhdx->header, &vhdx->overlay, err);
+}
+
 int vhdx_open(struct ds_file *file, const struct ds_open_context *context,
               struct ds_image **out, struct ds_error *err)
 {
     struct vhdx_image *vhdx = calloc(1, sizeof(*vhdx));
     int result;
 
-    (void)context; /* parents are the engine's to open */
     if (vhdx == NULL)
         return ds_fail_memory(err);
     vhdx->image.format = &vhdx_format_ops;
@@ -336,7 +350,7 @@ int vhdx_open(struct ds_file *file, const struct ds_open_context *context,
     if (result == 0)
         result = read_headers(vhdx, err);
     if (result == 0 && !vhdx_guid_is_zero(&vhdx->header.log_guid))
-        result = vhdx_log_load(file, &vhdx->header, &vhdx->overlay, err);
+        result = load_log(vhdx, context->budget, err);
     if (result == 0)
         result = read_regions(vhdx, err);
     if (result == 0)

@@ -137,16 +137,16 @@ static int take_entry(struct locator *locator, uint32_t index,
 
 static int take_entries(struct locator *locator, struct ds_error *err)
 {
-    struct vhdx_locator_disk wire;
-    uint64_t need = sizeof(wire);
+    const struct vhdx_locator_disk *wire =
+        (const struct vhdx_locator_disk *)locator->bytes;
+    uint64_t need = sizeof(*wire);
     struct ds_guid type;
     char text[DS_GUID_TEXT_BYTES];
     uint32_t count = 0;
     int result = 0;
 
-    if (locator->length_bytes >= sizeof(wire)) {
-        memcpy(&wire, locator->bytes, sizeof(wire));
-        type = vhdx_guid_get(wire.LocatorType);
+    if (locator->length_bytes >= sizeof(*wire)) {
+        type = vhdx_guid_get(wire->LocatorType);
         ds_guid_format(&type, text);
         if (!vhdx_guid_equal(&type, &locator_type_vhdx))
             return ds_fail_at(err, locator->file, locator->offset_bytes,
@@ -154,7 +154,7 @@ static int take_entries(struct locator *locator, struct ds_error *err)
                               "vhdx: parent locator: LocatorType, have %s "
                               "expect that of a vhdx parent",
                               text);
-        count = ds_le16_get(wire.KeyValueCount);
+        count = ds_le16_get(wire->KeyValueCount);
         need += (uint64_t)count * sizeof(struct vhdx_locator_entry_disk);
     }
     if (need > locator->length_bytes)
@@ -210,7 +210,7 @@ int vhdx_parent_read(struct vhdx_image *vhdx, uint64_t offset_bytes,
     locator->file = vhdx->image.files[0];
     locator->offset_bytes = offset_bytes;
     locator->length_bytes = length_bytes; /* items have 1 MiB at most */
-    locator->bytes = malloc((size_t)length_bytes + 1);
+    locator->bytes = calloc(1, (size_t)length_bytes + 1);
     if (locator->bytes == NULL)
         return ds_fail_memory(err);
     result = vhdx_read(vhdx, offset_bytes, locator->bytes, length_bytes, err);

@@ -14,7 +14,11 @@
 #include "cleanup.h"
 #include "fail.h"
 #include "vmdk.h"
+
+#include "budget.h"
+
 #include "vmdk_esx_disk.h"
+#include <assert.h>
 
 bool vmdk_probe(const struct ds_probe *probe)
 {
@@ -82,6 +86,7 @@ static int find_file(struct vmdk_image *image,
     int result;
 
     for (uint32_t i = 1; i < image->image.file_count; i++) {
+        assert(names[i] != NULL);
         if (strcmp(names[i], line->name) != 0)
             continue;
         *file_index = i;
@@ -200,6 +205,13 @@ static int open_text(struct vmdk_image *image,
     int result = vmdk_descriptor_read(file, 0, file->size_bytes,
                                       &image->descriptor, err);
 
+    if (result == 0)
+        result = ds_budget_memory(
+            context->budget, file, "vmdk: descriptor: bytes",
+            file->size_bytes + image->descriptor.line_count *
+                                   (sizeof(*image->descriptor.lines) +
+                                    sizeof(*image->extents)),
+            err);
     if (result == 0)
         result = allocate_extents(image, err);
     for (size_t i = 0; result == 0 && i < image->descriptor.line_count; i++) {

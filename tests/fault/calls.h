@@ -9,8 +9,7 @@
  *                            v
  *                      the C library's ---> kernel
  *
- * Linked into unit tests, which set `calls_watch`, or preloaded into the
- * program (libcalls.so), where DS_FAULT says what fails: see calls_preload.c.
+ * Linked into unit tests, which set `calls_watch`.
  * Advice (posix_fadvise, sync_file_range) and looking about (opendir, the
  * mount table) pass unseen: their failure is ignored by design.
  */

@@ -272,4 +272,22 @@ __wrap_asprintf(char **out, const char *format, ...)
     return result;
 }
 
+/* What it is called where _FORTIFY_SOURCE is set. */
+int __wrap___asprintf_chk(char **out, int flag, const char *format, ...);
+
+__attribute__((format(printf, 3, 4))) int
+__wrap___asprintf_chk(char **out, int flag, const char *format, ...)
+{
+    va_list args;
+    int result;
+
+    (void)flag;
+    if (fault_is_due(FAULT_MEMORY, "asprintf"))
+        return -1;
+    va_start(args, format);
+    result = vasprintf(out, format, args);
+    va_end(args);
+    return result;
+}
+
 #endif

@@ -263,7 +263,7 @@ static void test_qcow2_encode__luks_headers(void **state)
         { 164, 4, 0, DS_ERR_CORRUPT, "iterations, have 0" },
         { 164, 4, UINT32_MAX, DS_ERR_LIMIT, "iterations, have 4294967295" },
         { 208, 4, 1, DS_ERR_CORRUPT, "key slot 0: active" },
-        { 212, 4, (1 << 26) + 1, DS_ERR_LIMIT, "iterations" },
+        { 212, 4, UINT32_C(1) << 31, DS_ERR_LIMIT, "iterations" },
         { 248, 4, 0, DS_ERR_CORRUPT, "key slot 0: material" },
         { 248, 4, UINT32_MAX, DS_ERR_CORRUPT, "key slot 0: material" },
         { 252, 4, 0, DS_ERR_LIMIT, "stripes, have 0" },
@@ -302,10 +302,12 @@ static void test_qcow2_encode__luks_wrong_passphrase(void **state)
     (void)state;
     assert_int_equal(
         luks_open(&file.base, 0, file.base.size_bytes, &volume, &err), 0);
-    assert_int_equal(luks_unlock(volume, "/nonexistent", &err), -DS_ERR_SYSTEM);
-    assert_int_equal(luks_unlock(volume, "/dev/null", &err), -DS_ERR_ARG);
-    assert_int_equal(luks_unlock(volume, "/dev/zero", &err), -DS_ERR_LIMIT);
-    assert_int_equal(luks_unlock(volume, "/proc/version", &err),
+    assert_int_equal(luks_unlock(volume, "/nonexistent", NULL, &err),
+                     -DS_ERR_SYSTEM);
+    assert_int_equal(luks_unlock(volume, "/dev/null", NULL, &err), -DS_ERR_ARG);
+    assert_int_equal(luks_unlock(volume, "/dev/zero", NULL, &err),
+                     -DS_ERR_LIMIT);
+    assert_int_equal(luks_unlock(volume, "/proc/version", NULL, &err),
                      -DS_ERR_REFUSED);
     assert_non_null(strstr(err.message, "the newline at its end counts"));
     assert_null(luks_key(volume));

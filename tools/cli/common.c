@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "confine.h"
 #include "human.h"
 
 #define NAME_BYTES 48
@@ -21,6 +22,7 @@ static int open_disk(const struct options *options,
         .allow_refs = options->allow_refs,
         .no_refs = options->no_refs,
         .for_conversion = quiet,
+        .limits = options->limits,
     };
 
     return ds_disk_open(options->operands[operand], &open_options, out, err);
@@ -42,7 +44,8 @@ static int resize(struct ds_disk *disk, const struct resize *resize,
 int common_open_source(const struct options *options, bool quiet,
                        struct ds_disk **out, struct ds_error *err)
 {
-    int result = 0;
+    bool alone = (options->verb & (VERB_VERIFY | VERB_COMPARE)) == 0;
+    int result = confine_enter(options, err);
 
     for (size_t i = 0; i < options->source_count && result == 0; i++) {
         struct ds_disk *disk = NULL;
@@ -57,13 +60,15 @@ int common_open_source(const struct options *options, bool quiet,
         else
             result = ds_disk_append(*out, disk, err);
     }
-    return result;
+    return result == 0 && alone ? confine_narrow(options, err) : result;
 }
 
 int common_open_other(const struct options *options, bool quiet,
                       struct ds_disk **out, struct ds_error *err)
 {
-    return open_disk(options, &options->other, 1, quiet, out, err);
+    int result = open_disk(options, &options->other, 1, quiet, out, err);
+
+    return result != 0 ? result : confine_narrow(options, err);
 }
 
 void common_close(struct ds_disk **disk)

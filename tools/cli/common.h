@@ -6,8 +6,9 @@
 #include "options.h"
 #include "report.h"
 
-/** Open the sources, each as large as --resize asks for, as one; or the second
- * operand. `quiet`: refuse what is in use and hold it so. `*out` is NULL
+/** Enter the sandbox and open the sources, each as large as --resize asks for,
+ * as one; or the second operand. After the last nothing more of them can be
+ * opened. `quiet`: refuse what is in use and hold it so. `*out` is NULL
  * before, and may be set when it fails. */
 int common_open_source(const struct options *options, bool quiet,
                        struct ds_disk **out, struct ds_error *err);

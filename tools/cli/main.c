@@ -2,6 +2,7 @@
 /* diskshift: find the verb, run it, tell how it ended. Only this file and
  * the reports print; the library never does. */
 #include "common.h"
+#include "confine.h"
 #include "human.h"
 #include "progress.h"
 #include "verbs.h"
@@ -130,6 +131,7 @@ static int run_verb(const struct verb *verb, struct report *report, int argc,
             fprintf(stderr, "diskshift: see 'diskshift help %s'\n", verb->name);
         result = status_of(err.error_class);
     }
+    confine_report(report);
     return result;
 }
 

@@ -52,6 +52,23 @@ static int apply_strategy(struct options *options, const char *value,
                        value);
 }
 
+static int apply_sandbox(struct options *options, const char *value,
+                         struct ds_error *err)
+{
+    static const char *const names[] = { "auto", "require", "off" };
+    static const enum sandbox_mode modes[] = { SANDBOX_AUTO, SANDBOX_REQUIRE,
+                                               SANDBOX_OFF };
+
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(value, names[i]) == 0) {
+            options->sandbox = modes[i];
+            return 0;
+        }
+    }
+    return usage_error(err, "--sandbox: have %s expect auto, require or off",
+                       value);
+}
+
 static int parse_number(const char *name, const char *text, unsigned max,
                         unsigned *out, struct ds_error *err)
 {
@@ -115,20 +132,64 @@ static uint64_t suffix_bytes(const char *suffix)
     return UINT64_C(1) << (10 * (at - letters + 1));
 }
 
-static int apply_resize(struct options *options, const char *value,
-                        struct ds_error *err)
+static bool parse_size(const char *digits, uint64_t *bytes)
 {
-    bool relative = value[0] == '+';
-    const char *digits = value + relative;
     unsigned long long number;
-    uint64_t unit, bytes;
+    uint64_t unit;
     char *end;
 
     errno = 0;
     number = strtoull(digits, &end, 10);
     unit = suffix_bytes(end);
-    if (digits[0] < '0' || digits[0] > '9' || errno != 0 || unit == 0 ||
-        __builtin_mul_overflow((uint64_t)number, unit, &bytes))
+    return digits[0] >= '0' && digits[0] <= '9' && errno == 0 && unit != 0 &&
+           !__builtin_mul_overflow((uint64_t)number, unit, bytes);
+}
+
+/* 0 would be the standard; nobody can mean it. */
+static int parse_limit(const char *name, const char *value, uint64_t *out,
+                       struct ds_error *err)
+{
+    if (parse_size(value, out) && *out > 0)
+        return 0;
+    return usage_error(err,
+                       "--%s: have %s expect a number above 0, or one with k, "
+                       "M, G or T",
+                       name, value);
+}
+
+static int apply_max_memory(struct options *options, const char *value,
+                            struct ds_error *err)
+{
+    return parse_limit("max-memory", value, &options->limits.memory_bytes, err);
+}
+
+static int apply_max_virtual_size(struct options *options, const char *value,
+                                  struct ds_error *err)
+{
+    return parse_limit("max-virtual-size", value,
+                       &options->limits.virtual_size_bytes, err);
+}
+
+static int apply_max_key_rounds(struct options *options, const char *value,
+                                struct ds_error *err)
+{
+    return parse_limit("max-key-rounds", value, &options->limits.key_rounds,
+                       err);
+}
+
+static int apply_max_output(struct options *options, const char *value,
+                            struct ds_error *err)
+{
+    return parse_limit("max-output", value, &options->output_bytes_max, err);
+}
+
+static int apply_resize(struct options *options, const char *value,
+                        struct ds_error *err)
+{
+    bool relative = value[0] == '+';
+    uint64_t bytes;
+
+    if (!parse_size(value + relative, &bytes))
         return usage_error(err,
                            "--resize: have %s expect SIZE or +SIZE, a number "
                            "of bytes or one with k, M, G or T",
@@ -289,6 +350,22 @@ static const struct option_rule rules[] = {
       MEMBER(allow_refs), NULL },
     { "no-refs", 0, NULL, false, VERB_ALL, NULL,
       "never open a file that SOURCE refers to", MEMBER(no_refs), NULL },
+    { "max-memory", 0, "SIZE", false, VERB_ALL, NULL,
+      "for the tables of an image and its parents (standard: 128M)", APPLIED,
+      apply_max_memory },
+    { "max-virtual-size", 0, "SIZE", false, VERB_ALL, NULL,
+      "refuse an image of a larger disk (standard: 64T)", APPLIED,
+      apply_max_virtual_size },
+    { "max-key-rounds", 0, "NUMBER", false, VERB_ALL, NULL,
+      "of PBKDF2 that a passphrase is worth (standard: 64M)", APPLIED,
+      apply_max_key_rounds },
+    { "max-output", 0, "SIZE", false, VERB_PLANNED, NULL,
+      "refuse a target that takes more room of its own (standard: 64T)",
+      APPLIED, apply_max_output },
+    { "sandbox", 0, "MODE", false, VERB_ALL, "auto require off",
+      "auto (standard): as far as the kernel can, and warn; require: fail "
+      "without it; or off",
+      APPLIED, apply_sandbox },
     { "help", 'h', NULL, false, VERB_ALL, NULL, "print this help", MEMBER(help),
       NULL },
 };
@@ -415,7 +492,9 @@ int options_parse(struct options *options, unsigned verb, int argc,
         for (const char *at = argv[i]; *at != '\0'; at++)
             most += *at == ','; /* each may end an option */
 
-    *options = (struct options){ .progress_fd = PROGRESS_FD_NONE,
+    *options = (struct options){ .verb = verb,
+                                 .sandbox = SANDBOX_AUTO,
+                                 .progress_fd = PROGRESS_FD_NONE,
                                  .strategy = DS_STRATEGY_AUTO,
                                  .source_count = 1,
                                  .growth_percent = GROWTH_PERCENT_STANDARD };

@@ -12,6 +12,8 @@
 
 #include <diskshift/diskshift.h>
 
+#include "sandbox.h"
+
 /* A bit for each verb that an option may belong to. */
 enum verb_bit {
     VERB_INFO = 1,
@@ -46,6 +48,8 @@ struct resize {
 };
 
 struct options {
+    unsigned verb; /* its bit */
+    enum sandbox_mode sandbox;
     struct open_words source;
     struct open_words other;   /* verify, compare: of the second disk */
     const char *target_format; /* -O */
@@ -67,6 +71,8 @@ struct options {
     enum ds_strategy strategy;
     unsigned growth_percent;
     struct resize resize;
+    struct ds_limits limits;
+    uint64_t output_bytes_max; /* 0: the library's */
 
     /* Each key=value of -o, in order; a target's options are a slice of it.
      * The strings are freed with it. */

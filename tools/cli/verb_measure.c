@@ -68,6 +68,7 @@ static int make_plan(const struct options *options, struct ds_disk *disk,
     };
     const struct ds_convert_options convert_options = {
         .strategy = options->strategy,
+        .output_bytes_max = options->output_bytes_max,
         .force = true, /* a file of that name is no matter here */
         .progress = progress_show,
         .user = &progress,

@@ -126,6 +126,7 @@ static int make_plans(const struct options *options, struct ds_disk *disk,
     struct progress progress;
     const struct ds_convert_options convert_options = {
         .strategy = options->strategy,
+        .output_bytes_max = options->output_bytes_max,
         .require_clone = options->require_clone,
         .share_source_file = options->share_source_file,
         .progress = progress_show,

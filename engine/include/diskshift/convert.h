@@ -124,9 +124,13 @@ struct ds_convert_options {
                                 data_file, VMDK with subformat=overlay */
     unsigned growth_percent; /* of the shared bytes, expected to be
                                 rewritten; see ds_report.growth_short_bytes */
+    uint64_t output_bytes_max; /* LIMIT when a target takes more room of its
+                                  own: what is copied, decoded, allocated and
+                                  its tables. 0: DS_LIMIT_OUTPUT_BYTES */
     ds_progress_fn *progress;
     void *user;
 };
+#define DS_LIMIT_OUTPUT_BYTES DS_LIMIT_VIRTUAL_SIZE_BYTES
 
 struct ds_plan;
 

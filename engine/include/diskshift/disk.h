@@ -7,6 +7,10 @@
  *
  * Thread-safety: a ds_disk may be used by several threads only through maps
  * of their own (ds_map_open); opening and closing is for one thread.
+ *
+ * The library confines nobody: a sandbox holds for a whole process and for
+ * good, so it is its caller's to enter. The program shows how, before it opens
+ * an image and again after: tools/cli/sandbox.h.
  */
 #ifndef DISKSHIFT_DISK_H
 #define DISKSHIFT_DISK_H
@@ -72,6 +76,25 @@ struct ds_extent {
 struct ds_disk;
 struct ds_map;
 
+/**
+ * How much one disk, with all its parents, may claim: LIMIT beyond it. 0 takes
+ * the standard. What opening takes of memory is bounded by what its files
+ * really hold as well; walking, comparing and converting take buffers of a
+ * size that does not depend on the disk.
+ */
+struct ds_limits {
+    uint64_t memory_bytes;       /* of tables held while it is open */
+    uint64_t virtual_size_bytes; /* of the guest's disk, of each layer */
+    uint64_t key_rounds;         /* of PBKDF2, in all slots that are tried:
+                                    iterations times blocks of the hash */
+};
+#define DS_LIMIT_MEMORY_BYTES (UINT64_C(128) << 20)
+/** The largest that Hyper-V makes, and above what VMware makes. */
+#define DS_LIMIT_VIRTUAL_SIZE_BYTES (UINT64_C(64) << 40)
+/** cryptsetup and QEMU aim at 2 s for a slot, up to some 10 million on fast
+ * machines; this is some 10 to 30 s. */
+#define DS_LIMIT_KEY_ROUNDS (UINT64_C(1) << 26)
+
 struct ds_open_options {
     const char *format;     /* "vmdk" ...; NULL: found from the content */
     const char *allow_refs; /* a directory beneath which other files may be
@@ -85,6 +108,7 @@ struct ds_open_options {
     bool no_refs;           /* never open any file but the named one */
     bool for_conversion;    /* make it quiet: refuse when in use, flush it,
                                hold read locks, remember size and times */
+    struct ds_limits limits;
 };
 
 /**
