@@ -2,6 +2,7 @@
 #include "luks_image.h"
 
 #include <assert.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,6 +16,7 @@
 #define ITERATION_COUNT 2u
 #define SECTOR_BYTES 512u
 #define MATERIAL_SECTOR 2u
+#define PASSPHRASE_FD 100
 
 static const uint8_t master_key[KEY_BYTES] = "0123456789abcdefFEDCBA987654321";
 
@@ -115,12 +117,14 @@ void luks_image_encrypt(uint8_t *bytes, size_t length_bytes, uint64_t sector)
 const char *luks_image_key_file(void)
 {
     static char path[64];
-    int fd;
+    int made, fd;
 
     if (path[0] != '\0')
         return path;
-    fd = memfd_create("passphrase", 0);
-    assert(fd >= 0);
+    made = memfd_create("passphrase", 0);
+    fd = fcntl(made, F_DUPFD, PASSPHRASE_FD); /* messages name it */
+    assert(made >= 0 && fd == PASSPHRASE_FD);
+    (void)close(made);
     if (write(fd, LUKS_IMAGE_PASSPHRASE, strlen(LUKS_IMAGE_PASSPHRASE)) < 0)
         return NULL;
     (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);

@@ -55,7 +55,8 @@ int main(int argc, char **argv)
     FILE *file = argc == 2 ? fopen(argv[1], "wb") : NULL;
 
     make(image);
-    if (file == NULL || fwrite(image, 1, sizeof(image), file) != sizeof(image) ||
+    if (file == NULL ||
+        fwrite(image, 1, sizeof(image), file) != sizeof(image) ||
         fclose(file) != 0) {
         fprintf(stderr, "usage: fuzz_luks_seed OUT\n");
         return 2;

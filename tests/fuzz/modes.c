@@ -154,10 +154,10 @@ static int codec(const uint8_t *input, size_t length_bytes)
         return 0;
     result = decoder_open(&decoder, &err);
     if (result == 0)
-        result = decoder_read(decoder, file, &extent,
-                              DS_SECTOR_BYTES * (input[2] & 1) %
-                                  extent.length_bytes,
-                              DS_SECTOR_BYTES, out, &err);
+        result =
+            decoder_read(decoder, file, &extent,
+                         DS_SECTOR_BYTES * (input[2] & 1) % extent.length_bytes,
+                         DS_SECTOR_BYTES, out, &err);
     assert(result == 0 || err.message[0] != '\0');
     if (result == 0)
         result = decoder_read(decoder, file, &extent, 0,

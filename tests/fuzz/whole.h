@@ -11,7 +11,7 @@
 #include <diskshift/diskshift.h>
 
 /* Larger disks are opened, planned and checked, but not read and written. */
-#define WHOLE_GUEST_BYTES_MAX (UINT64_C(32) << 20)
+#define WHOLE_GUEST_BYTES_MAX (UINT64_C(40) << 20)
 #define WHOLE_DIGEST_BYTES 32u
 
 struct whole_target {

@@ -97,7 +97,10 @@ struct poke_sample {
     struct whole_target target; /* .format NULL: raw */
 };
 
-/** Add a file; the bytes are borrowed until poke_clear. */
+/** Take over memory that the sample rests on; freed with the sample. */
+void poke_own(void *bytes);
+
+/** Add a file; the bytes are malloc's and taken over. */
 void poke_file(struct fuzz_case *fuzz, const char *name, void *bytes,
                uint64_t size_bytes);
 
