@@ -24,6 +24,7 @@ struct parser {
     const struct ds_file *file;
     uint64_t offset_bytes; /* of the text in the file */
     struct vmdk_descriptor *descriptor;
+    bool is_padded; /* there is room behind the text, so it is all there */
 };
 
 static uint64_t position(const struct parser *parser, const char *at)
@@ -394,6 +395,15 @@ static int check_version(const struct parser *parser, struct ds_error *err)
     return 0;
 }
 
+/* The last number of a line that was cut off reads as another number. */
+static int fail_cut(const struct parser *parser, const char *line,
+                    struct ds_error *err)
+{
+    return ds_fail_at(err, parser->file, position(parser, line), DS_ERR_CORRUPT,
+                      "vmdk: descriptor: truncated, have an extent line at its "
+                      "end expect a line feed behind it");
+}
+
 static int parse_text(const struct parser *parser, struct ds_error *err)
 {
     char *next = parser->descriptor->text;
@@ -411,6 +421,8 @@ static int parse_text(const struct parser *parser, struct ds_error *err)
         trim_end(line);
         if (*line == '\0' || *line == '#')
             continue;
+        if (next == NULL && !parser->is_padded && is_extent_line(line))
+            return fail_cut(parser, line, err);
         result = is_extent_line(line) ? parse_extent(parser, line, err)
                                       : parse_pair(parser, line, err);
     }
@@ -443,6 +455,7 @@ int vmdk_descriptor_read(struct ds_file *file, uint64_t offset_bytes,
     if (out->text == NULL)
         return ds_fail_memory(err);
     result = ds_file_read(file, offset_bytes, out->text, length_bytes, err);
+    parser.is_padded = strlen(out->text) < length_bytes;
     if (result == 0)
         result = parse_text(&parser, err);
     if (result != 0)

@@ -39,8 +39,8 @@ static int check_capacity(const struct ds_file *file,
                           uint64_t capacity_bytes, uint64_t grain_bytes,
                           struct ds_error *err)
 {
-    if (line->length_bytes > capacity_bytes ||
-        capacity_bytes - line->length_bytes >= grain_bytes)
+    if (capacity_bytes != line->length_bytes &&
+        capacity_bytes != ds_align_up(line->length_bytes, grain_bytes))
         return ds_fail_at(err, file, CAPACITY_OFFSET, DS_ERR_CORRUPT,
                           "vmdk: header: capacity, have %" PRIu64
                           " bytes expect the extent's %" PRIu64

@@ -135,10 +135,12 @@ static int check_footer_markers(const struct ds_file *file, uint64_t offset,
     if (ds_le64_get(footer->end.val) != 0 ||
         ds_le32_get(footer->end.size) != 0 ||
         ds_le32_get(footer->end.type) != VMDK_MARKER_EOS)
-        return ds_fail_at(err, file, offset + 1024, DS_ERR_CORRUPT,
-                          "vmdk: end-of-stream marker: type, have %" PRIu32
-                          " expect %d and all else 0",
-                          ds_le32_get(footer->end.type), VMDK_MARKER_EOS);
+        return ds_fail_at(
+            err, file, offset + 1024, DS_ERR_CORRUPT,
+            "vmdk: end-of-stream marker: value, size and type, "
+            "have %" PRIu64 ", %" PRIu32 " and %" PRIu32 " expect 0, 0 and %d",
+            ds_le64_get(footer->end.val), ds_le32_get(footer->end.size),
+            ds_le32_get(footer->end.type), VMDK_MARKER_EOS);
     return 0;
 }
 

@@ -2,7 +2,8 @@
 /*
  * libFuzzer's side: the entry point and a mutator that knows what an input is
  * (fuzz_case.h), so that most of what it makes is still an image. FUZZ_FORMAT
- * is given by the build.
+ * is given by the build: a format, or a mode of modes.h. Modes whose inputs are
+ * no images (FUZZ_PLAIN) have libFuzzer's own mutator.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -11,16 +12,17 @@
 #include "bytes.h"
 #include "harness.h"
 
-size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t size_max);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max,
-                               unsigned seed);
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     (void)fuzz_one(FUZZ_FORMAT, data, size);
     return 0;
 }
+
+#ifndef FUZZ_PLAIN
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t size_max);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max,
+                               unsigned seed);
 
 #define PIECE_BYTES_MAX ((size_t)64 * 1024)
 
@@ -223,3 +225,4 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t size_max,
     memcpy(data, out, length);
     return length;
 }
+#endif

@@ -9,7 +9,9 @@
 #include "arith.h"
 #include "disk.h"
 #include "fail.h"
+#include "luks_image.h"
 #include "memory_store.h"
+#include "modes.h"
 #include "registry.h"
 
 /* Where the walks of an image end that is well but large. */
@@ -314,13 +316,22 @@ int fuzz_one(const char *format, const uint8_t *input, size_t length_bytes)
     struct ds_error err = DS_ERROR_INIT;
     struct ds_disk *disk = NULL;
     struct ds_open_options options = { 0 };
-    int reached = 0;
+    int reached = fuzz_mode(format, input, length_bytes);
 
+    if (reached >= 0)
+        return reached;
+    reached = 0;
     fuzz_case_parse(&fuzz, input, length_bytes);
     if ((fuzz.flags & FUZZ_AS_IT_IS) == 0)
         fuzz_case_repair(&fuzz);
     memory_store_set(&fuzz);
+    if (strcmp(format, "luks") == 0) {
+        format = "qcow2";
+        options.key_file = luks_image_key_file();
+    }
     options.format = (fuzz.flags & FUZZ_PROBE) != 0 ? NULL : format;
+    if (strcmp(format, "chain") == 0)
+        options.format = NULL;
     options.no_refs = (fuzz.flags & FUZZ_NO_REFS) != 0;
     options.snapshot = (fuzz.flags & FUZZ_SNAPSHOT) != 0 ? "1" : NULL;
     options.member = (fuzz.flags & FUZZ_MEMBER) != 0 ? "1" : NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The files of a fuzz case as a store: for opening, walking and planning.
- * Nothing can be written there, and no other file can be opened. */
+/* The files of a fuzz case as a store, and beside them those that are written
+ * (memory_target.h). No other file can be opened. */
 #ifndef DS_TESTS_FUZZ_MEMORY_STORE_H
 #define DS_TESTS_FUZZ_MEMORY_STORE_H
 
@@ -9,7 +9,8 @@
 
 extern const struct ds_store_ops memory_store_ops;
 
-/** The case whose files the store has; borrowed until the next call. */
+/** The case whose files the store has; borrowed until the next call. What was
+ * written before is gone. */
 void memory_store_set(const struct fuzz_case *fuzz);
 
 /** How many of its files are open. */

@@ -7,8 +7,9 @@ shopt -s nullglob
 here=$(cd "$(dirname "$0")" && pwd)
 replay=$1
 status=0
-for format in vmdk vhd vhdx qcow2 vdi ova; do
+for format in vmdk vhd vhdx qcow2 vdi ova luks convert chain text codec; do
     inputs=("$here/corpus/$format"/* "$here/regressions/$format"-*)
+    [[ $format != convert ]] || inputs+=("$here"/corpus/*/*)
     ((${#inputs[@]} > 0)) || {
         echo "fuzz.replay: $format: no inputs" >&2
         status=1
