@@ -290,7 +290,7 @@ int local_reopen(struct ds_file *target, struct ds_file **out,
     }
     int rc = local_adopt(fd, target->path, out, err);
     if (rc == 0)
-        local_of(*out)->is_reopened = true;
+        local_of(*out)->is_reopened = (*out)->settled = true;
     return rc;
 }
 
