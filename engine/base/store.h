@@ -152,8 +152,10 @@ struct ds_store_ops {
     /** Whether `path` exists (1, 0, negated class). */
     int (*exists)(const char *path, struct ds_error *err);
 
-    /** REFUSED when `path` is one of the source's files by any name. */
-    int (*guard_same)(const struct ds_file *source, const char *path,
+    /** REFUSED when any path is one of the source's files by any name. Both
+     * may be a thousand: expected to take their sum and not their product. */
+    int (*guard_same)(const struct ds_file *const *sources, size_t source_count,
+                      const char *const *paths, size_t path_count,
                       struct ds_error *err);
 
     /** Create PATH.partial, locked. An unlocked leftover is removed first, a
