@@ -230,7 +230,7 @@ measure_dynamic() {
     done
 }
 
-# The lowest layer holds all of 4 GiB, each other one 128 pieces of 1 MiB.
+# The lowest layer holds all of 4 GiB, each other one 128 pieces of 256 KiB.
 make_layer() (
     cd "$mount"
     qemu-img create -q -f qcow2 -F qcow2 -b layer$(($1 - 1)).qcow2 \
@@ -238,7 +238,7 @@ make_layer() (
     awk -v layer="$1" 'BEGIN {
         srand(layer)
         for (i = 0; i < 128; i++)
-            printf "write -q -P %d %dM 1M\n", layer, rand() * 4096
+            printf "write -q -P %d %dM 256k\n", layer, rand() * 4096
     }' | qemu-io layer$1.qcow2 >/dev/null
 )
 
