@@ -10,7 +10,6 @@
  * renaming, verification) is not within the time. Prints a line of JSON like
  * stopwatch's.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
@@ -18,11 +17,11 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "measure.h"
 
 #define RANGE_COUNT_MAX ((size_t)16 << 20)
 
@@ -31,26 +30,6 @@ struct list {
     size_t count;
     uint64_t end_bytes; /* of the target */
 };
-
-static _Noreturn void die(const char *what)
-{
-    fprintf(stderr, "clones: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
-
-static double now_seconds(void)
-{
-    struct timespec now;
-
-    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
-        die("clock_gettime");
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static double seconds_of(struct timeval time)
-{
-    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
-}
 
 static void append(struct list *list, size_t *room, uint64_t source,
                    uint64_t target, uint64_t length_bytes)

@@ -24,6 +24,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "measure.h"
+
 #define CLUSTER_BITS 16u
 #define CLUSTER_BYTES (UINT64_C(1) << CLUSTER_BITS)
 #define ENTRY_COUNT (CLUSTER_BYTES / 8)    /* of an L1, L2, refcount table */
@@ -44,12 +46,6 @@ struct layout { /* all in clusters */
     uint64_t data_begin;
     uint64_t total_count;
 };
-
-static _Noreturn void die(const char *what)
-{
-    fprintf(stderr, "fragmented: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 static uint64_t div_up(uint64_t a, uint64_t b)
 {

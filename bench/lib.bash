@@ -67,7 +67,9 @@ mount_scratch() {
 }
 
 unmount_scratch() {
-    mountpoint -q "$mount" && umount "$mount"
+    # Who was ended in the midst may hold it for a moment yet.
+    mountpoint -q "$mount" && { umount "$mount" 2>/dev/null ||
+        umount --lazy "$mount"; }
     rm -f "$mount.img"
     return 0
 }

@@ -11,25 +11,19 @@
  * COUNTth of the disk, and holes between them. So the number of extents does
  * not depend on the size.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "measure.h"
+
 #define PIECE_BYTES (UINT64_C(2) << 20)
 #define BLOCK_BYTES UINT64_C(4096)
-
-static _Noreturn void die(const char *what)
-{
-    fprintf(stderr, "mapped: %s: %s\n", what, strerror(errno));
-    exit(1);
-}
 
 static void share(int from, uint64_t source, int to, uint64_t target,
                   uint64_t length_bytes)

@@ -25,14 +25,15 @@ def axis: if .part == "size" or .part == "mapped" or .part == "largest"
     + "\(.rounds) rounds (Linux \(.kernel | split("-")[0]), QEMU \(.qemu)).",
 "",
 (["", "", "diskshift", "spread", "without verifying", "beside it", "",
-    "MiB in memory", "MiB read", "MiB written", "system calls"] | row),
-"|---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|",
+    "CPU", "MiB in memory", "MiB read", "MiB written", "system calls"] | row),
+"|---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|",
 (.cases[] | ours as $ours | floor_of as $floor | [
     "\(.filesystem) \(.part), \(.case)", "\(axis)",
     ($ours.median_seconds | seconds),
     "\($ours.min_seconds | seconds) .. \($ours.max_seconds | seconds)",
     (.contestants["diskshift-no-verify"].median_seconds | seconds),
     ($floor[0].median_seconds | seconds), ($floor[1] // ""),
+    ($ours.median_cpu_seconds | seconds),
     ($ours.resident_bytes_max | mebibytes), ($ours.read_bytes | mebibytes),
     ($ours.written_bytes | mebibytes), "\(.system_calls // "")"] | row),
 if $ARGS.named.goals == null then empty else

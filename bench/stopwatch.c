@@ -26,10 +26,10 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#define STATUS_TROUBLE 125
+#include "measure.h"
+
 #define APPEND_BYTES_MAX (UINT64_C(1) << 30)
 #define BUFFER_BYTES ((size_t)1 << 20)
 
@@ -47,26 +47,6 @@ struct request {
     uint64_t append_bytes;
     char *const *command;
 };
-
-static _Noreturn void die(const char *what)
-{
-    fprintf(stderr, "stopwatch: %s: %s\n", what, strerror(errno));
-    exit(STATUS_TROUBLE);
-}
-
-static double now_seconds(void)
-{
-    struct timespec now;
-
-    if (clock_gettime(CLOCK_MONOTONIC, &now) != 0)
-        die("clock_gettime");
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-static double seconds_of(struct timeval time)
-{
-    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
-}
 
 static void read_traffic(pid_t child, struct traffic *traffic)
 {

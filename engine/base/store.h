@@ -28,6 +28,8 @@ struct ds_file {
     const struct ds_store_ops *store;
     char *path;          /* as messages name it; owned */
     uint64_t size_bytes; /* at open; for targets 0 */
+    bool settled;        /* nobody writes it: quiesce succeeded, or it is being
+                            read back. Then `physical` costs little. */
 };
 
 /** How a (source file, target directory) pair shares blocks. */
@@ -153,8 +155,10 @@ struct ds_store_ops {
     /** Whether `path` exists (1, 0, negated class). */
     int (*exists)(const char *path, struct ds_error *err);
 
-    /** REFUSED when `path` is one of the source's files by any name. */
-    int (*guard_same)(const struct ds_file *source, const char *path,
+    /** REFUSED when any path is one of the source's files by any name. Both
+     * may be a thousand: expected to take their sum and not their product. */
+    int (*guard_same)(const struct ds_file *const *sources, size_t source_count,
+                      const char *const *paths, size_t path_count,
                       struct ds_error *err);
 
     /** Create PATH.partial, locked. An unlocked leftover is removed first, a
@@ -261,5 +265,14 @@ int ds_physical_at(struct ds_physical_window *window, struct ds_file *file,
                    struct ds_physical_extent *out, bool *hole,
                    struct ds_error *err);
 void ds_physical_window_free(struct ds_physical_window *window);
+
+/**
+ * Whether a hole of the file begins at `offset_bytes`, which reads as zeros
+ * and need not be read. *length_bytes is how far is asked for and becomes how
+ * far the answer holds. A file that is not settled, or of which nothing is
+ * known, has none.
+ */
+bool ds_file_hole(struct ds_physical_window *window, struct ds_file *file,
+                  uint64_t offset_bytes, uint64_t *length_bytes);
 
 #endif

@@ -152,6 +152,21 @@ int ds_physical_at(struct ds_physical_window *window, struct ds_file *file,
     return 0;
 }
 
+bool ds_file_hole(struct ds_physical_window *window, struct ds_file *file,
+                  uint64_t offset_bytes, uint64_t *length_bytes)
+{
+    struct ds_physical_extent extent;
+    bool hole;
+
+    if (!file->settled || file->store->physical == NULL || *length_bytes == 0 ||
+        !ds_range_fits(offset_bytes, *length_bytes, file->size_bytes) ||
+        ds_physical_at(window, file, offset_bytes, offset_bytes + *length_bytes,
+                       &extent, &hole, NULL) != 0)
+        return false;
+    *length_bytes = extent.length_bytes;
+    return hole;
+}
+
 void ds_physical_window_free(struct ds_physical_window *window)
 {
     free(window->extents);

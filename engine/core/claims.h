@@ -6,14 +6,18 @@
  * file order. A bitmap answers them: one bit per granule, the granule being
  * the largest power of two that divides every offset and length claimed. A
  * file too large for one bitmap is answered window by window, each with a
- * pass over the claims of its own:
+ * pass over the same claims:
  *
- *   file     0 ......... W ......... 2W ........ size
+ *   file     0 ......... A ................ B ......... size
+ *   claims     ..  .                        .  .
  *   pass 1   [bitmap    ]
- *   pass 2               [bitmap    ]
+ *   pass 2   |           nothing claimed    [bitmap    ]|
  *
- * so memory is CLAIMS_BITMAP_BYTES whatever the size, and time grows by a
- * pass per window.
+ * A pass learns where the first claim behind its window lies, and the next
+ * bitmap begins there: what nobody claims costs nothing, however large. In the
+ * bitmap a summary (a bit for each GROUP of words that may hold a claim) does
+ * the same. So memory is CLAIMS_BITMAP_BYTES at most, of which only what is
+ * claimed is touched, and time grows with the claims and not with the file.
  */
 #ifndef DS_CORE_CLAIMS_H
 #define DS_CORE_CLAIMS_H
@@ -31,8 +35,12 @@ struct claims {
     uint64_t granule_bytes;
     uint64_t size_bytes; /* of the file, rounded up to the granule */
     uint64_t window_begin_bytes;
+    uint64_t bitmap_begin_bytes; /* the window before it has no claims */
     uint64_t window_end_bytes;
+    uint64_t behind_bytes; /* the first claim that reaches behind the window,
+                              from there on; UINT64_MAX: none does */
     uint64_t *bits;
+    uint64_t *summary;
     uint64_t word_count;
 };
 
@@ -42,7 +50,9 @@ int claims_init(struct claims *claims, uint64_t size_bytes,
                 uint64_t granule_bytes, struct ds_error *err);
 void claims_free(struct claims *claims);
 
-/** Empty the bitmap and go to the next window; false past the end. */
+/** Empty the bitmap and go to the next window; false past the end. All that
+ * was claimed must be claimed again, in any order: what is new there may be
+ * missed. */
 bool claims_next_window(struct claims *claims);
 
 /** Claim the part of [offset, offset + length) that lies in the window. Edges

@@ -225,15 +225,17 @@ static int open_target(struct ds_plan *plan, const struct ds_target_spec *spec,
 
 static int guard_sources(const struct ds_plan *plan, struct ds_error *err)
 {
-    const struct ds_disk *disk = plan->disk;
-    int result = 0;
+    const struct ds_file *sources[DS_DISK_FILE_COUNT_MAX];
+    const char *paths[DS_TARGET_FILE_COUNT_MAX];
+    size_t source_count = plan->disk->file_count, path_count = 0;
 
-    for (uint32_t i = 0; i < disk->file_count && result == 0; i++)
-        for (uint32_t t = 0; t < plan->target->layout.file_count; t++)
-            if (result == 0 && !plan_refers(plan, t))
-                result = plan->store->guard_same(disk->files[i], plan->paths[t],
-                                                 err);
-    return result;
+    for (size_t i = 0; i < source_count; i++)
+        sources[i] = plan->disk->files[i];
+    for (uint32_t t = 0; t < plan->target->layout.file_count; t++)
+        if (!plan_refers(plan, t))
+            paths[path_count++] = plan->paths[t];
+    return plan->store->guard_same(sources, source_count, paths, path_count,
+                                   err);
 }
 
 /* Only a raw file's size need not be whole sectors. */

@@ -13,7 +13,7 @@
  *
  * No unit begins more than one new cluster, so the file never outgrows what
  * the first pass counted. Counts are streamed front to back: a partial
- * cluster whose count is about to be written out is given up.
+ * cluster whose count has been written out is given up.
  */
 #include "qcow2_target.h"
 
@@ -37,13 +37,6 @@ static void forget_partial(struct qcow2_target *target)
     target->partial_bytes = target->partial_end = 0;
 }
 
-static bool is_buffered(const struct qcow2_target *target, uint64_t cluster)
-{
-    const uint64_t block_entries = qcow2_block_entries(target);
-
-    return cluster >= target->blocks.first_table * block_entries;
-}
-
 static int count_clusters(struct qcow2_target *target, uint64_t begin_bytes,
                           uint64_t end_bytes, struct ds_emitter *emitter,
                           struct ds_error *err)
@@ -55,7 +48,8 @@ static int count_clusters(struct qcow2_target *target, uint64_t begin_bytes,
          result == 0 && i < end; i++)
         result = qcow2_refcount_add(target, i, emitter, err);
     if (target->partial_bytes != target->partial_end &&
-        !is_buffered(target, target->partial_bytes >> target->cluster_bits))
+        !qcow2_refcount_is_open(target,
+                                target->partial_bytes >> target->cluster_bits))
         forget_partial(target);
     return result;
 }
@@ -80,16 +74,6 @@ static int begin(struct qcow2_target *target, struct ds_emitter *emitter,
     return result;
 }
 
-static uint64_t partial_references(const struct qcow2_target *target)
-{
-    const uint64_t block_entries = qcow2_block_entries(target);
-    uint64_t index = (target->partial_bytes >> target->cluster_bits) -
-                     target->blocks.first_table * block_entries;
-
-    return qcow2_refcount_get(target->blocks.buffer, target->refcount_order,
-                              index);
-}
-
 /* Where `stored_bytes` compressed ones go, and on. */
 static uint64_t append(struct qcow2_target *target, uint64_t stored_bytes)
 {
@@ -98,7 +82,8 @@ static uint64_t append(struct qcow2_target *target, uint64_t stored_bytes)
 
     if (room == 0 ||
         (room < stored_bytes && target->partial_end != target->next_bytes) ||
-        partial_references(target) >= reference_count_max(target)) {
+        qcow2_refcount_have(target, at >> target->cluster_bits) >=
+            reference_count_max(target)) {
         at = target->next_bytes;
         room = 0;
     }
@@ -116,12 +101,16 @@ static int place_plain(struct qcow2_target *target, uint64_t index,
                        uint64_t *at, struct ds_emitter *emitter,
                        struct ds_error *err)
 {
+    int result;
+
     *at = target->next_bytes;
     target->next_bytes += target->cluster_bytes;
-    qcow2_l2_set(target, index, *at | QCOW2_COPIED,
-                 QCOW2_SUBCLUSTERS_ALLOCATED);
-    return count_clusters(target, *at, *at + target->cluster_bytes, emitter,
-                          err);
+    result = qcow2_l2_set(target, index, *at | QCOW2_COPIED,
+                          QCOW2_SUBCLUSTERS_ALLOCATED, emitter, err);
+    return result != 0
+               ? result
+               : count_clusters(target, *at, *at + target->cluster_bytes,
+                                emitter, err);
 }
 
 static int place_compressed(struct qcow2_target *target, uint64_t index,
@@ -130,13 +119,17 @@ static int place_compressed(struct qcow2_target *target, uint64_t index,
 {
     const unsigned border = qcow2_compressed_offset_bits(target->cluster_bits);
     uint64_t sectors;
+    int result;
 
     *at = append(target, stored_bytes);
     sectors =
         (*at + stored_bytes - 1) / DS_SECTOR_BYTES - *at / DS_SECTOR_BYTES;
-    qcow2_l2_set(target, index, QCOW2_L2_COMPRESSED | sectors << border | *at,
-                 0);
-    return count_clusters(target, *at, *at + stored_bytes, emitter, err);
+    result = qcow2_l2_set(target, index,
+                          QCOW2_L2_COMPRESSED | sectors << border | *at, 0,
+                          emitter, err);
+    return result != 0
+               ? result
+               : count_clusters(target, *at, *at + stored_bytes, emitter, err);
 }
 
 int qcow2_target_encoded(struct ds_target *base, uint64_t unit,
@@ -155,7 +148,7 @@ int qcow2_target_encoded(struct ds_target *base, uint64_t unit,
     result = begin(target, emitter, err);
     target->unit_next = unit + 1;
     if (result == 0)
-        result = qcow2_l2_begin(target, unit / entries, emitter, err);
+        result = qcow2_l2_begin(target, unit / entries, err);
     if (result == 0 && stored_bytes == target->cluster_bytes)
         result = place_plain(target, unit % entries, &at, emitter, err);
     else if (result == 0)
@@ -168,8 +161,7 @@ int qcow2_target_encoded(struct ds_target *base, uint64_t unit,
 
 /* Units that turned out to be zeros may leave counted tables over: as empty
  * tables they are what an absent one is, for slots that have none. */
-static int link_spare_tables(struct qcow2_target *target,
-                             struct ds_emitter *emitter, struct ds_error *err)
+static int link_spare_tables(struct qcow2_target *target, struct ds_error *err)
 {
     int result = 0;
 
@@ -177,7 +169,7 @@ static int link_spare_tables(struct qcow2_target *target,
                             target->l2_begun < target->l2_table_count;
          slot++)
         if (ds_be64_get(target->l1[slot]) == 0)
-            result = qcow2_l2_begin(target, slot, emitter, err);
+            result = qcow2_l2_begin(target, slot, err);
     return result;
 }
 
@@ -187,7 +179,7 @@ int qcow2_encode_finish(struct qcow2_target *target, struct ds_emitter *emitter,
     int result = begin(target, emitter, err);
 
     if (result == 0)
-        result = link_spare_tables(target, emitter, err);
+        result = link_spare_tables(target, err);
     target->encoded_bytes = target->next_bytes;
     return result;
 }

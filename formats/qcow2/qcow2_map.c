@@ -6,7 +6,9 @@
  *                    the rest   bits - 3 (or 4)   cluster_bits
  *
  * The inner loops compare an entry with its predecessor plus a cluster, so
- * only the first of a stretch is decoded and checked.
+ * only the first of a stretch is decoded and checked. Tables of a large disk
+ * may be mostly holes of the file: once pages of zeros were met, what is a
+ * hole is not read.
  */
 #include "luks.h"
 #include "qcow2.h"
@@ -22,7 +24,12 @@ struct stretch {
     unsigned entry_bytes; /* 8, extended 16 */
     uint64_t at_bytes;    /* of the first entry, in the file */
     uint64_t first_guest; /* where its cluster begins */
+    bool is_hole;         /* all of it reads as zeros; `bytes` has one entry */
 };
+
+/* The cursor's scratch: [0] and [1] see last_neighbour, [2] whether pages of
+ * zeros were met. */
+#define PAGE_BYTES ((size_t)4096)
 
 static inline uint64_t word_at(const uint8_t *bytes)
 {
@@ -37,6 +44,20 @@ static inline uint64_t entry_at(const struct stretch *stretch, size_t index)
     return word_at(stretch->bytes + index * sizeof(ds_be64));
 }
 
+/* The first entries are equal, as far as whole pages show: how many. */
+static size_t equal_entries(const struct stretch *stretch, size_t count)
+{
+    const size_t entry_bytes = stretch->entry_bytes;
+    const size_t step = PAGE_BYTES / entry_bytes;
+    size_t i = 1;
+
+    while (count - i >= step &&
+           memcmp(stretch->bytes + i * entry_bytes,
+                  stretch->bytes + (i - 1) * entry_bytes, PAGE_BYTES) == 0)
+        i += step;
+    return i;
+}
+
 /* Entries from the second on that are `step` above their predecessor, up to
  * `count`. With step 0: that are equal. This loop walks every cluster of a
  * disk, several times per conversion. */
@@ -44,9 +65,9 @@ static size_t run_length(const struct stretch *stretch, size_t count,
                          uint64_t step, uint64_t ignored_bits)
 {
     uint64_t expect = entry_at(stretch, 0) & ~ignored_bits;
-    size_t i;
+    size_t i = step == 0 ? equal_entries(stretch, count) : 1;
 
-    for (i = 1; i < count; i++) {
+    for (; i < count; i++) {
         expect += step;
         if ((entry_at(stretch, i) & ~ignored_bits) != expect)
             break;
@@ -58,13 +79,13 @@ static size_t run_length(const struct stretch *stretch, size_t count,
 static size_t run_length_extended(const struct stretch *stretch, size_t count,
                                   uint64_t step, uint64_t ignored_bits)
 {
-    const uint8_t *bytes = stretch->bytes;
-    const uint64_t subclusters = word_at(bytes + 8);
-    uint64_t expect = word_at(bytes) & ~ignored_bits;
-    size_t i;
+    const uint64_t subclusters = word_at(stretch->bytes + 8);
+    uint64_t expect = word_at(stretch->bytes) & ~ignored_bits;
+    size_t i = step == 0 ? equal_entries(stretch, count) : 1;
 
-    for (i = 1; i < count; i++) {
-        bytes += 16;
+    for (; i < count; i++) {
+        const uint8_t *bytes = stretch->bytes + i * 16;
+
         expect += step;
         if ((word_at(bytes) & ~ignored_bits) != expect ||
             word_at(bytes + 8) != subclusters)
@@ -95,6 +116,36 @@ static uint64_t last_neighbour(const struct qcow2_image *image,
     return last;
 }
 
+static bool is_viewed(const struct ds_window *window,
+                      const struct ds_file *file, uint64_t at, size_t length)
+{
+    return window->file == file && at >= window->offset_bytes &&
+           ds_range_fits(at - window->offset_bytes, length,
+                         window->length_bytes);
+}
+
+/* Whether the entries from `at_bytes` on lie in a hole of the file, and to
+ * where what is known holds. */
+static bool in_hole(const struct qcow2_image *image, struct ds_cursor *cursor,
+                    const struct stretch *stretch, uint64_t *length)
+{
+    uint64_t known = *length;
+    bool hole;
+
+    if (cursor->scratch[2] == 0 ||
+        is_viewed(&cursor->table, image->base.files[0], stretch->at_bytes,
+                  stretch->entry_bytes))
+        return false;
+    hole = ds_file_hole(&cursor->physical, image->base.files[0],
+                        stretch->at_bytes, &known);
+    if (known < stretch->entry_bytes)
+        return false;
+    if (known < *length)
+        cursor->table.file = NULL; /* lest it reads on into the hole */
+    *length = known;
+    return hole;
+}
+
 /* Make the entries from `guest_offset`'s on visible: to the end of its L2
  * table, or on into its neighbours. */
 static int view_l2(struct qcow2_image *image, struct ds_cursor *cursor,
@@ -108,6 +159,7 @@ static int view_l2(struct qcow2_image *image, struct ds_cursor *cursor,
     uint64_t first = guest_offset >> qcow2_l1_shift(&image->shape);
     uint64_t last = last_neighbour(image, cursor, first);
     uint64_t skip = cluster % (cluster_bytes / entry_bytes) * entry_bytes;
+    static const uint8_t zeros[16];
     uint64_t most, left;
     size_t available;
     int result;
@@ -117,10 +169,16 @@ static int view_l2(struct qcow2_image *image, struct ds_cursor *cursor,
     left = ds_div_up(image->base.size_bytes - out->first_guest, cluster_bytes);
     most = ds_min_u64((last - first + 1) * cluster_bytes - skip,
                       left * entry_bytes);
+    out->entry_bytes = entry_bytes;
+    out->is_hole = in_hole(image, cursor, out, &most);
+    if (out->is_hole) {
+        out->bytes = zeros;
+        out->count = (size_t)most / entry_bytes;
+        return 0;
+    }
     result =
         ds_window_view(&cursor->table, image->base.files[0], out->at_bytes,
                        entry_bytes, (size_t)most, &out->bytes, &available, err);
-    out->entry_bytes = entry_bytes;
     out->count = result == 0 ? available / entry_bytes : 0;
     return result;
 }
@@ -148,6 +206,8 @@ static size_t continued(const struct qcow2_image *image,
     const uint64_t cluster_bytes = shape->cluster_bytes;
     uint64_t count = stretch->count, step = 0, ignored = 0;
 
+    if (stretch->is_hole)
+        return stretch->count;
     switch (entry->kind) {
     case QCOW2_CLUSTER_COMPRESSED:
     case QCOW2_CLUSTER_MIXED:
@@ -277,6 +337,7 @@ int qcow2_extent_at(struct ds_image *base, struct ds_cursor *cursor,
     struct qcow2_l2_raw raw;
     struct stretch stretch;
     uint64_t end;
+    size_t count;
     int result;
 
     *out = (struct ds_extent){ .guest_offset_bytes = guest_offset,
@@ -301,8 +362,10 @@ int qcow2_extent_at(struct ds_image *base, struct ds_cursor *cursor,
     result = qcow2_l2_entry_check(&image->shape, &raw, &entry, err);
     if (result != 0)
         return result;
-    end = stretch.first_guest +
-          continued(image, &stretch, &entry) * cluster_bytes;
+    count = continued(image, &stretch, &entry);
+    if (raw.descriptor == 0 && count * stretch.entry_bytes >= PAGE_BYTES)
+        cursor->scratch[2] = 1;
+    end = stretch.first_guest + count * cluster_bytes;
     out->length_bytes = ds_min_u64(end, base->size_bytes) - guest_offset;
     return fill(image, &entry, guest_offset - stretch.first_guest, out, err);
 }

@@ -2,11 +2,15 @@
 /*
  * Checking reference counts: what the image says against what is found.
  *
- *   for each stretch of clusters that the memory admits
+ *   for each stretch of clusters that the memory admits, from the next one
+ *   on that anything refers to
  *       count all references into it
- *       read the image's counts of it:   more than found   a leak
- *                                        fewer             corrupt
+ *       read the image's counts up to its end:  more than found   a leak
+ *                                               fewer             corrupt
  *       visit the active entries:        COPIED must be "the count is one"
+ *
+ * Clusters that nothing refers to and that have no refcount block are passed
+ * over in stretches, so a sparse file takes what is in it.
  *
  * A pointer that cannot be followed hides references, and what they refer to
  * would look like a leak: then counts are not compared at all.
@@ -33,6 +37,44 @@ int qcow2_report(struct qcow2_counting *counting, bool is_leak,
     return counting->finding(counting->user, &finding, err);
 }
 
+/* -- groups -----------------------------------------------------------------
+ */
+
+static bool is_in_use(const struct qcow2_counting *counting, uint64_t cluster)
+{
+    uint64_t group;
+
+    if (cluster < counting->window_begin || cluster >= counting->window_end)
+        return false;
+    group = (cluster - counting->window_begin) / QCOW2_COUNT_GROUP_CLUSTERS;
+    return (counting->in_use[group / 64] >> group % 64 & 1) != 0;
+}
+
+/* Any of [begin, end), which is at most a refcount block's. */
+static bool any_in_use(const struct qcow2_counting *counting, uint64_t begin,
+                       uint64_t end)
+{
+    begin = ds_max_u64(begin, counting->window_begin);
+    end = ds_min_u64(end, counting->window_end);
+    for (uint64_t i = begin; i < end; i += QCOW2_COUNT_GROUP_CLUSTERS)
+        if (is_in_use(counting, i))
+            return true;
+    return begin < end && is_in_use(counting, end - 1);
+}
+
+static void use_group(struct qcow2_counting *counting, uint64_t cluster)
+{
+    uint64_t group =
+        (cluster - counting->window_begin) / QCOW2_COUNT_GROUP_CLUSTERS;
+    struct cluster_count *counts =
+        counting->counts + group * QCOW2_COUNT_GROUP_CLUSTERS;
+
+    if (is_in_use(counting, cluster))
+        return;
+    memset(counts, 0, QCOW2_COUNT_GROUP_CLUSTERS * sizeof(*counts));
+    counting->in_use[group / 64] |= UINT64_C(1) << group % 64;
+}
+
 void qcow2_count_range(struct qcow2_counting *counting, uint64_t offset_bytes,
                        uint64_t length_bytes)
 {
@@ -43,12 +85,16 @@ void qcow2_count_range(struct qcow2_counting *counting, uint64_t offset_bytes,
     if (length_bytes == 0)
         return;
     begin = ds_max_u64(offset_bytes >> bits, counting->window_begin);
-    end = ds_min_u64(ds_div_up(offset_bytes + length_bytes, cluster_bytes),
-                     counting->window_end);
+    end = ds_div_up(offset_bytes + length_bytes, cluster_bytes);
+    if (end > counting->window_end)
+        counting->behind = ds_min_u64(counting->behind,
+                                      ds_max_u64(begin, counting->window_end));
+    end = ds_min_u64(end, counting->window_end);
     for (uint64_t i = begin; i < end; i++) {
         struct cluster_count *count =
             &counting->counts[i - counting->window_begin];
 
+        use_group(counting, i);
         if (count->found < UINT32_MAX)
             count->found++;
     }
@@ -63,7 +109,7 @@ static int compare(struct qcow2_counting *counting, uint64_t cluster,
     uint64_t found = 0;
     char message[128];
 
-    if (cluster < counting->window_end) {
+    if (is_in_use(counting, cluster)) {
         count = &counting->counts[cluster - counting->window_begin];
         count->stored = (uint32_t)ds_min_u64(stored, UINT32_MAX);
         found = count->found;
@@ -103,13 +149,18 @@ static int compare_block(struct qcow2_counting *counting, uint8_t *block,
     return result;
 }
 
+static uint64_t block_count(const struct qcow2_image *image)
+{
+    return image->header.refcount_table_clusters * image->shape.cluster_bytes /
+           8;
+}
+
 /* The block of the refcount table's entry `index`; 0 behind its end. */
 static int find_block(struct qcow2_counting *counting, uint64_t index,
                       uint64_t *out, struct ds_error *err)
 {
     const struct qcow2_image *image = counting->image;
-    const uint64_t count =
-        image->header.refcount_table_clusters * image->shape.cluster_bytes / 8;
+    const uint64_t count = block_count(image);
     const uint64_t at = image->header.refcount_table_offset_bytes + index * 8;
     const uint8_t *bytes;
     size_t available;
@@ -119,8 +170,9 @@ static int find_block(struct qcow2_counting *counting, uint64_t index,
     *out = 0;
     if (index >= count)
         return 0;
-    result = ds_window_view(&counting->l1, image->base.files[0], at, 8, 8,
-                            &bytes, &available, err);
+    result =
+        ds_window_view(&counting->l1, image->base.files[0], at, 8,
+                       (size_t)(count - index) * 8, &bytes, &available, err);
     if (result != 0)
         return result;
     memcpy(&wire, bytes, sizeof(wire));
@@ -128,6 +180,20 @@ static int find_block(struct qcow2_counting *counting, uint64_t index,
                                       err);
 }
 
+/* One block's clusters from `cluster` on, or all up to the window where the
+ * table has ended. */
+static uint64_t compare_stop(const struct qcow2_counting *counting,
+                             uint64_t cluster, uint64_t entries)
+{
+    uint64_t block = cluster / entries;
+
+    if (block >= block_count(counting->image) &&
+        cluster < counting->window_begin)
+        return counting->window_begin;
+    return (block + 1) * entries;
+}
+
+/* Those that are not yet, up to the window's end. */
 static int compare_window(struct qcow2_counting *counting, struct ds_error *err)
 {
     const struct qcow2_header *header = &counting->image->header;
@@ -135,13 +201,13 @@ static int compare_window(struct qcow2_counting *counting, struct ds_error *err)
         qcow2_refcount_entries(header->cluster_bits, header->refcount_order);
     ds_autofree uint8_t *block =
         malloc((size_t)counting->image->shape.cluster_bytes);
-    uint64_t cluster = counting->window_begin;
+    uint64_t cluster = counting->compared_end;
     int result = 0;
 
     if (block == NULL)
         return ds_fail_memory(err);
     while (result == 0 && cluster < counting->window_end) {
-        uint64_t next = (cluster / entries + 1) * entries;
+        uint64_t next = compare_stop(counting, cluster, entries);
         uint64_t end = ds_min_u64(next, counting->window_end);
         uint64_t offset;
 
@@ -151,10 +217,11 @@ static int compare_window(struct qcow2_counting *counting, struct ds_error *err)
         result = find_block(counting, cluster / entries, &offset, err);
         if (result == 0 && offset == 0)
             end = ds_min_u64(end, counting->window_end);
-        if (result == 0)
+        if (result == 0 && (offset != 0 || any_in_use(counting, cluster, end)))
             result = compare_block(counting, block, offset, cluster, end, err);
         cluster = end;
     }
+    counting->compared_end = cluster;
     return result;
 }
 
@@ -172,7 +239,7 @@ static int check_copied(struct qcow2_counting *counting, const char *what,
     char message[128];
 
     if (host_offset_bytes != 0) {
-        if (cluster < counting->window_begin || cluster >= counting->window_end)
+        if (!is_in_use(counting, cluster))
             return 0;
         count = &counting->counts[cluster - counting->window_begin];
         expect = count->found == 1;
@@ -196,9 +263,7 @@ static int check_window(struct qcow2_counting *counting, struct ds_error *err)
 {
     int result;
 
-    memset(counting->counts, 0,
-           (size_t)(counting->window_end - counting->window_begin) *
-               sizeof(*counting->counts));
+    memset(counting->in_use, 0, sizeof(counting->in_use));
     result = qcow2_count_references(counting, err);
     if (result != 0 || counting->broken)
         return result;
@@ -206,6 +271,14 @@ static int check_window(struct qcow2_counting *counting, struct ds_error *err)
     if (result == 0)
         result = qcow2_visit_active(counting, check_copied, err);
     return result;
+}
+
+/* What nothing refers to, up to the file's end. */
+static int compare_rest(struct qcow2_counting *counting, struct ds_error *err)
+{
+    memset(counting->in_use, 0, sizeof(counting->in_use));
+    counting->window_begin = counting->window_end = counting->file_clusters;
+    return compare_window(counting, err);
 }
 
 int qcow2_check(struct ds_image *base, ds_finding_fn *finding, void *user,
@@ -220,8 +293,9 @@ int qcow2_check(struct ds_image *base, ds_finding_fn *finding, void *user,
             ds_div_up(image->shape.file_bytes, image->shape.cluster_bytes),
         .first_window = true,
     };
-    const uint64_t step =
-        ds_min_u64(counting.file_clusters, QCOW2_COUNT_WINDOW_CLUSTERS);
+    const uint64_t step = ds_min_u64(
+        ds_align_up(counting.file_clusters, QCOW2_COUNT_GROUP_CLUSTERS),
+        QCOW2_COUNT_WINDOW_CLUSTERS);
     int result = 0;
 
     counting.counts = malloc((size_t)step * sizeof(*counting.counts));
@@ -229,13 +303,16 @@ int qcow2_check(struct ds_image *base, ds_finding_fn *finding, void *user,
         return ds_fail_memory(err);
     image->broken_told = true;
     while (result == 0 && !counting.broken &&
-           counting.window_end < counting.file_clusters) {
-        counting.window_begin = counting.window_end;
+           counting.behind < counting.file_clusters) {
+        counting.window_begin = counting.behind;
         counting.window_end =
             ds_min_u64(counting.window_begin + step, counting.file_clusters);
+        counting.behind = UINT64_MAX;
         result = check_window(&counting, err);
         counting.first_window = false;
     }
+    if (result == 0 && !counting.broken)
+        result = compare_rest(&counting, err);
     free(counting.counts);
     ds_window_free(&counting.l1);
     ds_window_free(&counting.l2);

@@ -7,8 +7,12 @@
 #include "qcow2.h"
 
 /* 32 MiB: 256 GiB of file at a time with clusters of 64 KiB. A file that is
- * larger is walked once for every such stretch. */
+ * larger is walked once for every such stretch that something refers to. */
 #define QCOW2_COUNT_WINDOW_CLUSTERS (UINT64_C(4) << 20)
+/* In a window the counts of so many clusters come into use together. */
+#define QCOW2_COUNT_GROUP_CLUSTERS UINT64_C(512)
+#define QCOW2_COUNT_GROUP_WORDS                                                \
+    (QCOW2_COUNT_WINDOW_CLUSTERS / QCOW2_COUNT_GROUP_CLUSTERS / 64)
 
 struct cluster_count {
     uint32_t found;  /* references, at most UINT32_MAX */
@@ -19,9 +23,12 @@ struct qcow2_counting {
     struct qcow2_image *image;
     ds_finding_fn *finding;
     void *user;
-    struct cluster_count *counts;
+    struct cluster_count *counts; /* of the groups in use */
+    uint64_t in_use[QCOW2_COUNT_GROUP_WORDS];
     uint64_t window_begin; /* clusters */
     uint64_t window_end;
+    uint64_t behind;       /* the first behind it that is referred to */
+    uint64_t compared_end; /* those before are compared */
     uint64_t file_clusters;
     bool first_window;
     bool broken; /* a reference cannot be trusted: counts say nothing */

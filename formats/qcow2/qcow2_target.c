@@ -10,9 +10,6 @@
 
 #include "fail.h"
 
-/* Of each kind of table; or one cluster, if that is more. See emit.h. */
-#define BUFFER_BYTES (DS_MIB / 8)
-
 /* -- opening and the first pass ------------------------------------------ */
 
 /* The smallest cluster whose L1 table admits the disk; 0 if none does. */
@@ -54,18 +51,14 @@ static int size_l1(struct qcow2_target *target, struct ds_error *err)
 
 static int allocate(struct qcow2_target *target, struct ds_error *err)
 {
-    uint64_t tables = ds_max_u64(BUFFER_BYTES / target->cluster_bytes, 1);
+    int result;
 
-    target->l1 = calloc(target->l1_clusters, target->cluster_bytes);
-    target->l2.buffer = calloc(tables, target->cluster_bytes);
-    target->blocks.buffer = calloc(tables, target->cluster_bytes);
-    target->l2.buffer_tables = tables;
-    target->blocks.buffer_tables = tables;
     target->slot = QCOW2_NO_SLOT;
-    if (target->l1 == NULL || target->l2.buffer == NULL ||
-        target->blocks.buffer == NULL)
+    target->l1 = calloc(target->l1_entry_count, sizeof(*target->l1));
+    if (target->l1 == NULL)
         return ds_fail_memory(err);
-    return 0;
+    result = qcow2_stream_open(&target->l2, err);
+    return result != 0 ? result : qcow2_stream_open(&target->blocks, err);
 }
 
 static struct ds_target_layout layout_of(const struct qcow2_target *target)
@@ -265,6 +258,8 @@ static int seal_tables(struct qcow2_target *target, uint64_t area_start,
     target->area_start_bytes = area_start;
     target->data_start_bytes =
         target->l2_offset_bytes + (target->l2_table_count << bits);
+    qcow2_stream_rewind(&target->l2, target->l2_offset_bytes);
+    qcow2_stream_rewind(&target->blocks, target->refcount_blocks_offset_bytes);
     return 0;
 }
 
@@ -276,6 +271,7 @@ int qcow2_target_seal(struct ds_target *base,
     const uint64_t area_start = footprint->area_start_bytes;
     int result;
 
+    target->grafted = footprint->grafted && !target->external;
     if (target->external) {
         result = take_data_name(target, footprint->file_names[1], err);
         if (result == 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A qcow2 file being laid out: qcow2_options.c says what is wanted,
  * qcow2_target.c makes it and decides where tables lie, qcow2_write.c and
- * qcow2_write_refcounts.c fill and emit them. */
+ * qcow2_write_refcounts.c fill them, qcow2_stream.c emits them. */
 #ifndef DS_QCOW2_TARGET_H
 #define DS_QCOW2_TARGET_H
 
@@ -11,12 +11,12 @@
 /* With the longest header it fits into the smallest cluster that we write. */
 #define QCOW2_DATA_NAME_BYTES_MAX 1023u
 
-/* A stretch of same-sized tables that is filled and written front to back. */
+/* Tables that lie one behind another, written front to back. */
 struct table_stream {
+    uint64_t offset_bytes; /* of the first, in the file */
     uint8_t *buffer;
-    uint64_t buffer_tables; /* how many fit */
-    uint64_t first_table;   /* the buffer's, in the stream */
-    uint64_t dirty_bytes;   /* of the buffer; behind them are zeros */
+    uint64_t begin_bytes; /* of what is buffered, in the stream; on a page */
+    uint64_t end_bytes;   /* the same; equal: nothing is */
 };
 
 struct qcow2_target {
@@ -27,6 +27,7 @@ struct qcow2_target {
     uint64_t cluster_bytes;
     bool extended; /* L2 entries have two words */
     bool external; /* data lies in file 1, at the guest's offsets */
+    bool grafted;  /* the file's first cluster holds something else */
     uint32_t refcount_order;
 
     /* from the first pass */
@@ -88,36 +89,44 @@ static inline uint64_t qcow2_block_entries(const struct qcow2_target *target)
 int qcow2_options_parse(const struct ds_target_request *request,
                         struct qcow2_target *target, struct ds_error *err);
 
+/* qcow2_stream.c */
+/** The most that can be asked for at once. */
+#define QCOW2_STREAM_BYTES_MAX (UINT64_C(64) * 1024)
+int qcow2_stream_open(struct table_stream *stream, struct ds_error *err);
+/** Begin a pass over the tables at `offset_bytes` of the file. */
+void qcow2_stream_rewind(struct table_stream *stream, uint64_t offset_bytes);
+/** The bytes [at, at + length) of the stream, zeros where nothing was put yet.
+ * They may be changed until the next call. */
+int qcow2_stream_at(struct table_stream *stream, uint64_t at_bytes,
+                    uint64_t length_bytes, struct ds_emitter *emitter,
+                    uint8_t **out, struct ds_error *err);
+int qcow2_stream_flush(struct table_stream *stream, struct ds_emitter *emitter,
+                       struct ds_error *err);
+
 /* qcow2_write.c */
 int qcow2_map_changed(const char *record, struct ds_error *err);
-/** Write the stream's buffer out, at most up to `table_end`, and go on behind
- * it with zeros. */
-int qcow2_stream_flush(struct qcow2_target *target, struct table_stream *stream,
-                       uint64_t stream_offset, uint64_t table_end,
-                       struct ds_emitter *emitter, struct ds_error *err);
-/** Say that the buffer was written to, as far as `end_bytes`. */
-static inline void qcow2_stream_touch(struct table_stream *stream,
-                                      uint64_t end_bytes)
-{
-    if (stream->dirty_bytes < end_bytes)
-        stream->dirty_bytes = end_bytes;
-}
-void qcow2_stream_rewind(struct table_stream *stream);
 /** Forget all L2 entries of a pass. */
 void qcow2_target_rewind(struct qcow2_target *target);
 /** Set an entry of the table begun last. The second word only where entries
  * are extended. */
-void qcow2_l2_set(struct qcow2_target *target, uint64_t index, uint64_t entry,
-                  uint64_t subclusters);
+int qcow2_l2_set(struct qcow2_target *target, uint64_t index, uint64_t entry,
+                 uint64_t subclusters, struct ds_emitter *emitter,
+                 struct ds_error *err);
 /** Make the entries of `slot` of L1 the next to be filled, in a new table if
  * it is not the last one's. */
 int qcow2_l2_begin(struct qcow2_target *target, uint64_t slot,
-                   struct ds_emitter *emitter, struct ds_error *err);
+                   struct ds_error *err);
 
 /* qcow2_write_refcounts.c */
 /** Forget all reference counts of a pass. */
 void qcow2_target_rewind_used(struct qcow2_target *target);
-/** Count one more reference to a cluster whose count is not flushed yet. */
+/** Whether the count of a cluster, once counted, can still grow. */
+bool qcow2_refcount_is_open(const struct qcow2_target *target,
+                            uint64_t cluster);
+/** The count so far of a cluster that is open. */
+uint64_t qcow2_refcount_have(const struct qcow2_target *target,
+                             uint64_t cluster);
+/** Count one more reference to a cluster that is open or was never counted. */
 int qcow2_refcount_add(struct qcow2_target *target, uint64_t cluster,
                        struct ds_emitter *emitter, struct ds_error *err);
 /** What is left of the blocks, and the table that points at them. */

@@ -23,6 +23,10 @@
 
 #include "fail.h"
 
+/* With the longest data file's name it fits into the smallest cluster. */
+#define HEADER_BYTES UINT64_C(4096)
+#define L1_PART_BYTES UINT64_C(4096)
+
 int qcow2_map_changed(const char *record, struct ds_error *err)
 {
     return ds_fail(err, DS_ERR_REFUSED,
@@ -31,38 +35,10 @@ int qcow2_map_changed(const char *record, struct ds_error *err)
                    record);
 }
 
-int qcow2_stream_flush(struct qcow2_target *target, struct table_stream *stream,
-                       uint64_t stream_offset, uint64_t table_end,
-                       struct ds_emitter *emitter, struct ds_error *err)
-{
-    uint64_t count =
-        ds_min_u64(stream->buffer_tables, table_end - stream->first_table);
-    uint64_t length = count << target->cluster_bits;
-    uint64_t offset =
-        stream_offset + (stream->first_table << target->cluster_bits);
-    int result;
-
-    if (count == 0)
-        return 0;
-    result = ds_emit(emitter, 0, offset, stream->buffer, length, err);
-    memset(stream->buffer, 0, stream->dirty_bytes);
-    stream->dirty_bytes = 0; /* nothing is put behind the tables that count */
-    stream->first_table += count;
-    return result;
-}
-
-/* Most of a fresh buffer is never touched, and so costs no memory. */
-void qcow2_stream_rewind(struct table_stream *stream)
-{
-    memset(stream->buffer, 0, stream->dirty_bytes);
-    stream->dirty_bytes = 0;
-    stream->first_table = 0;
-}
-
 void qcow2_target_rewind(struct qcow2_target *target)
 {
-    memset(target->l1, 0, target->l1_clusters << target->cluster_bits);
-    qcow2_stream_rewind(&target->l2);
+    memset(target->l1, 0, target->l1_entry_count * sizeof(*target->l1));
+    qcow2_stream_rewind(&target->l2, target->l2_offset_bytes);
     target->l2_begun = 0;
     target->slot = QCOW2_NO_SLOT;
     target->unit_next = 0;
@@ -70,38 +46,63 @@ void qcow2_target_rewind(struct qcow2_target *target)
 }
 
 int qcow2_l2_begin(struct qcow2_target *target, uint64_t slot,
-                   struct ds_emitter *emitter, struct ds_error *err)
+                   struct ds_error *err)
 {
     uint64_t offset =
         target->l2_offset_bytes + (target->l2_begun << target->cluster_bits);
-    int result = 0;
 
     if (slot == target->slot)
         return 0;
     if (target->l2_begun == target->l2_table_count)
         return qcow2_map_changed("l2 table", err);
-    if (target->l2_begun - target->l2.first_table == target->l2.buffer_tables)
-        result =
-            qcow2_stream_flush(target, &target->l2, target->l2_offset_bytes,
-                               target->l2_begun, emitter, err);
     target->l1[slot] = ds_be64_make(offset | QCOW2_COPIED);
     target->slot = slot;
     target->l2_begun++;
-    return result;
+    return 0;
 }
 
-void qcow2_l2_set(struct qcow2_target *target, uint64_t index, uint64_t entry,
-                  uint64_t subclusters)
+static uint64_t l2_entry_bytes(const struct qcow2_target *target)
 {
-    uint64_t table = target->l2_begun - 1 - target->l2.first_table;
-    uint8_t *bytes = target->l2.buffer + (table << target->cluster_bits);
-    const ds_be64 wire[2] = { ds_be64_make(entry), ds_be64_make(subclusters) };
+    return target->extended ? 16 : 8;
+}
 
-    qcow2_stream_touch(&target->l2, (table + 1) << target->cluster_bits);
-    if (target->extended)
-        memcpy(bytes + index * sizeof(wire), wire, sizeof(wire));
-    else
-        memcpy(bytes + index * sizeof(wire[0]), wire, sizeof(wire[0]));
+/* Entries from `index` on of the table begun last. */
+static int l2_at(struct qcow2_target *target, uint64_t index, uint64_t count,
+                 struct ds_emitter *emitter, uint8_t **out,
+                 struct ds_error *err)
+{
+    uint64_t table = (target->l2_begun - 1) << target->cluster_bits;
+    uint64_t entry_bytes = l2_entry_bytes(target);
+
+    return qcow2_stream_at(&target->l2, table + index * entry_bytes,
+                           count * entry_bytes, emitter, out, err);
+}
+
+/* `count` entries, each `step` above the one before. */
+static void put_entries(const struct qcow2_target *target, uint8_t *bytes,
+                        uint64_t count, uint64_t entry, uint64_t step,
+                        uint64_t subclusters)
+{
+    const uint64_t entry_bytes = l2_entry_bytes(target);
+
+    for (uint64_t i = 0; i < count; i++, entry += step, bytes += entry_bytes) {
+        const ds_be64 wire[2] = { ds_be64_make(entry),
+                                  ds_be64_make(subclusters) };
+
+        memcpy(bytes, wire, entry_bytes == 8 ? 8 : sizeof(wire));
+    }
+}
+
+int qcow2_l2_set(struct qcow2_target *target, uint64_t index, uint64_t entry,
+                 uint64_t subclusters, struct ds_emitter *emitter,
+                 struct ds_error *err)
+{
+    uint8_t *bytes;
+    int result = l2_at(target, index, 1, emitter, &bytes, err);
+
+    if (result == 0)
+        put_entries(target, bytes, 1, entry, 0, subclusters);
+    return result;
 }
 
 int qcow2_target_place(struct ds_target *base, const struct ds_unit_run *run,
@@ -109,6 +110,7 @@ int qcow2_target_place(struct ds_target *base, const struct ds_unit_run *run,
 {
     struct qcow2_target *target = (struct qcow2_target *)base;
     const uint64_t entries = qcow2_l2_entries(target);
+    const uint64_t most = QCOW2_STREAM_BYTES_MAX / l2_entry_bytes(target);
     const uint64_t end = run->first_unit + run->unit_count;
     uint64_t offset = run->file_offset_bytes;
 
@@ -121,16 +123,17 @@ int qcow2_target_place(struct ds_target *base, const struct ds_unit_run *run,
     target->unit_next = end;
     for (uint64_t unit = run->first_unit, count; unit < end; unit += count) {
         uint64_t index = unit % entries;
-        int result = qcow2_l2_begin(target, unit / entries, emitter, err);
+        uint8_t *bytes;
+        int result = qcow2_l2_begin(target, unit / entries, err);
 
+        count = ds_min_u64(ds_min_u64(end - unit, entries - index), most);
+        if (result == 0)
+            result = l2_at(target, index, count, emitter, &bytes, err);
         if (result != 0)
             return result;
-        count = ds_min_u64(end - unit, entries - index);
-        for (uint64_t i = 0; i < count; i++) {
-            qcow2_l2_set(target, index + i, offset | QCOW2_COPIED,
-                         QCOW2_SUBCLUSTERS_ALLOCATED);
-            offset += target->cluster_bytes;
-        }
+        put_entries(target, bytes, count, offset | QCOW2_COPIED,
+                    target->cluster_bytes, QCOW2_SUBCLUSTERS_ALLOCATED);
+        offset += count << target->cluster_bits;
     }
     return 0;
 }
@@ -165,9 +168,9 @@ static void put_extensions(const struct qcow2_target *target, uint8_t *bytes)
     memcpy(bytes + sizeof(wire), target->data_file_name, length);
 }
 
-/* The whole first cluster: a graft's base holds something else there. */
-static int emit_header(struct qcow2_target *target, struct ds_emitter *emitter,
-                       struct ds_error *err)
+/* The first of the first cluster's pages holds all of it. */
+static int put_header(const struct qcow2_target *target, uint8_t *page,
+                      struct ds_error *err)
 {
     struct qcow2_shape shape = {
         .file_bytes = target->file_clusters << target->cluster_bits,
@@ -192,7 +195,6 @@ static int emit_header(struct qcow2_target *target, struct ds_emitter *emitter,
                                    ? QCOW2_HEADER_V2_BYTES
                                    : sizeof(struct qcow2_header_disk),
     };
-    uint8_t *buffer = target->l2.buffer;
     struct qcow2_header_disk wire;
     int result = qcow2_header_check_form(&header, NULL, err);
 
@@ -201,15 +203,51 @@ static int emit_header(struct qcow2_target *target, struct ds_emitter *emitter,
     if (result != 0)
         return result;
     qcow2_header_encode(&header, &wire);
-    qcow2_stream_rewind(&target->l2);
-    qcow2_stream_touch(&target->l2, target->cluster_bytes);
-    memcpy(buffer, &wire, header.header_length_bytes);
-    put_extensions(target, buffer + header.header_length_bytes);
-    result =
-        qcow2_features_check(&header, NULL, buffer, target->cluster_bytes, err);
-    return result != 0
-               ? result
-               : ds_emit(emitter, 0, 0, buffer, target->cluster_bytes, err);
+    memcpy(page, &wire, header.header_length_bytes);
+    put_extensions(target, page + header.header_length_bytes);
+    return qcow2_features_check(&header, NULL, page, HEADER_BYTES, err);
+}
+
+/* A graft's base holds something else in the rest of the first cluster. */
+static int emit_header(struct qcow2_target *target, struct ds_emitter *emitter,
+                       struct ds_error *err)
+{
+    uint64_t end = target->grafted ? target->cluster_bytes : HEADER_BYTES;
+    uint8_t *page;
+    int result;
+
+    qcow2_stream_rewind(&target->l2, 0);
+    result = qcow2_stream_at(&target->l2, 0, HEADER_BYTES, emitter, &page, err);
+    if (result == 0)
+        result = put_header(target, page, err);
+    for (uint64_t at = HEADER_BYTES; result == 0 && at < end;
+         at += HEADER_BYTES)
+        result =
+            qcow2_stream_at(&target->l2, at, HEADER_BYTES, emitter, &page, err);
+    return result != 0 ? result : qcow2_stream_flush(&target->l2, emitter, err);
+}
+
+/* Those of its pages that name a table. */
+static int emit_l1(struct qcow2_target *target, struct ds_emitter *emitter,
+                   struct ds_error *err)
+{
+    static const uint8_t zeros[L1_PART_BYTES];
+    const uint64_t length = target->l1_entry_count * sizeof(*target->l1);
+    int result = 0;
+
+    qcow2_stream_rewind(&target->l2, target->l1_offset_bytes);
+    for (uint64_t at = 0; result == 0 && at < length; at += L1_PART_BYTES) {
+        const uint8_t *part = (const uint8_t *)target->l1 + at;
+        uint64_t count = ds_min_u64(length - at, L1_PART_BYTES);
+        uint8_t *bytes;
+
+        if (memcmp(part, zeros, count) == 0)
+            continue;
+        result = qcow2_stream_at(&target->l2, at, count, emitter, &bytes, err);
+        if (result == 0)
+            memcpy(bytes, part, count);
+    }
+    return result != 0 ? result : qcow2_stream_flush(&target->l2, emitter, err);
 }
 
 int qcow2_target_finish(struct ds_target *base, struct ds_emitter *emitter,
@@ -224,13 +262,11 @@ int qcow2_target_finish(struct ds_target *base, struct ds_emitter *emitter,
         return result;
     if (target->l2_begun != target->l2_table_count)
         return qcow2_map_changed("l2 table", err);
-    result = qcow2_stream_flush(target, &target->l2, target->l2_offset_bytes,
-                                target->l2_table_count, emitter, err);
+    result = qcow2_stream_flush(&target->l2, emitter, err);
     if (result == 0)
         result = qcow2_refcounts_finish(target, emitter, err);
     if (result == 0)
-        result = ds_emit(emitter, 0, target->l1_offset_bytes, target->l1,
-                         target->l1_clusters << target->cluster_bits, err);
+        result = emit_l1(target, emitter, err);
     if (result == 0)
         result = emit_header(target, emitter, err);
     qcow2_target_rewind(target);

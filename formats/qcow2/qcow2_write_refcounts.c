@@ -12,7 +12,8 @@
  * own tables is counted, and they have no gaps.
  *
  * Invariants: blocks go out front to back through one buffer and are never
- * read. A range that goes back to the start begins the pass anew.
+ * read: see qcow2_stream.c. A range that goes back to the start begins the pass
+ * anew.
  */
 #include <assert.h>
 
@@ -20,48 +21,65 @@
 
 void qcow2_target_rewind_used(struct qcow2_target *target)
 {
-    qcow2_stream_rewind(&target->blocks);
+    qcow2_stream_rewind(&target->blocks, target->refcount_blocks_offset_bytes);
     target->used_end_bytes = 0;
 }
 
-static int flush_blocks(struct qcow2_target *target, struct ds_emitter *emitter,
-                        struct ds_error *err)
+/* Where the count of a cluster lies: blocks have no gaps between them. Of
+ * several counts in a byte each answers that byte. */
+static uint64_t count_at(const struct qcow2_target *target, uint64_t cluster)
 {
-    return qcow2_stream_flush(target, &target->blocks,
-                              target->refcount_blocks_offset_bytes,
-                              target->refcount_block_count, emitter, err);
+    return cluster << target->refcount_order >> 3;
 }
 
-/* What so many counts take, in whole bytes. */
-static uint64_t counts_bytes(const struct qcow2_target *target, uint64_t count)
+/* The bytes with the counts of [cluster, end); `first` is whose the first
+ * count in them is. */
+static int blocks_at(struct qcow2_target *target, uint64_t cluster,
+                     uint64_t end, struct ds_emitter *emitter, uint8_t **out,
+                     uint64_t *first, struct ds_error *err)
 {
-    return ds_div_up(count << target->refcount_order, 8);
+    const uint64_t at = count_at(target, cluster);
+    const uint64_t last = ((end << target->refcount_order) - 1) >> 3;
+
+    *first = (at << 3) >> target->refcount_order;
+    return qcow2_stream_at(&target->blocks, at, last + 1 - at, emitter, out,
+                           err);
+}
+
+bool qcow2_refcount_is_open(const struct qcow2_target *target, uint64_t cluster)
+{
+    return count_at(target, cluster) >= target->blocks.begin_bytes;
+}
+
+uint64_t qcow2_refcount_have(const struct qcow2_target *target,
+                             uint64_t cluster)
+{
+    const uint64_t begin = target->blocks.begin_bytes;
+
+    assert(qcow2_refcount_is_open(target, cluster));
+    return qcow2_refcount_get(target->blocks.buffer, target->refcount_order,
+                              cluster - (begin << 3 >> target->refcount_order));
 }
 
 int qcow2_refcount_add(struct qcow2_target *target, uint64_t cluster,
                        struct ds_emitter *emitter, struct ds_error *err)
 {
-    const uint64_t block_entries = qcow2_block_entries(target);
     const uint32_t order = target->refcount_order;
-    struct table_stream *blocks = &target->blocks;
-    uint64_t index, count;
+    uint64_t first, count;
+    uint8_t *bytes;
+    int result;
 
     if (cluster >= target->file_clusters)
         return qcow2_map_changed("refcount block", err);
-    assert(cluster >= blocks->first_table * block_entries);
-    while (cluster >=
-           (blocks->first_table + blocks->buffer_tables) * block_entries) {
-        int result = flush_blocks(target, emitter, err);
-
-        if (result != 0)
-            return result;
-    }
-    index = cluster - blocks->first_table * block_entries;
-    count = qcow2_refcount_get(blocks->buffer, order, index);
+    assert(qcow2_refcount_is_open(target, cluster));
+    result =
+        blocks_at(target, cluster, cluster + 1, emitter, &bytes, &first, err);
+    if (result != 0)
+        return result;
+    count = qcow2_refcount_get(bytes, order, cluster - first);
     assert(order == QCOW2_REFCOUNT_ORDER_MAX ||
            count + 1 < UINT64_C(1) << (1u << order));
-    qcow2_refcount_put(blocks->buffer, order, index, count + 1);
-    qcow2_stream_touch(blocks, counts_bytes(target, index + 1));
+    qcow2_refcount_put(bytes, order, cluster - first, count + 1);
     return 0;
 }
 
@@ -92,8 +110,8 @@ int qcow2_target_used(struct ds_target *base, uint64_t offset_bytes,
                       struct ds_error *err)
 {
     struct qcow2_target *target = (struct qcow2_target *)base;
-    const uint64_t block_entries = qcow2_block_entries(target);
-    const uint64_t buffered = target->blocks.buffer_tables * block_entries;
+    const uint64_t most =
+        (QCOW2_STREAM_BYTES_MAX << 3) >> target->refcount_order;
     uint64_t cluster = offset_bytes >> target->cluster_bits;
     uint64_t end =
         ds_div_up(offset_bytes + length_bytes, target->cluster_bytes);
@@ -106,55 +124,39 @@ int qcow2_target_used(struct ds_target *base, uint64_t offset_bytes,
     if (end > target->file_clusters)
         return qcow2_map_changed("refcount block", err);
     while (cluster < end) {
-        uint64_t first = target->blocks.first_table * block_entries;
-        uint64_t stop = ds_min_u64(end, first + buffered);
+        uint64_t stop = ds_min_u64(end, ds_align_down(cluster, most) + most);
+        uint64_t first;
+        uint8_t *bytes;
+        int result =
+            blocks_at(target, cluster, stop, emitter, &bytes, &first, err);
 
-        if (cluster < stop) {
-            qcow2_stream_touch(&target->blocks,
-                               counts_bytes(target, stop - first));
-            put_ones(target->blocks.buffer, target->refcount_order,
-                     cluster - first, stop - first);
-            cluster = stop;
-        }
-        if (cluster < end) {
-            int result = flush_blocks(target, emitter, err);
-
-            if (result != 0)
-                return result;
-        }
+        if (result != 0)
+            return result;
+        put_ones(bytes, target->refcount_order, cluster - first, stop - first);
+        cluster = stop;
     }
     return 0;
 }
 
-/* Every entry is known, so the table is made a buffer at a time. */
+/* Every entry is known, since the blocks have no gaps between them. */
 static int emit_table(struct qcow2_target *target, struct ds_emitter *emitter,
                       struct ds_error *err)
 {
     struct table_stream *stream = &target->blocks;
-    const uint64_t entries = qcow2_table_entries(target);
     int result = 0;
 
-    qcow2_stream_rewind(stream);
-    while (result == 0 &&
-           stream->first_table < target->refcount_table_clusters) {
-        uint64_t first = stream->first_table * entries;
-        uint64_t end = ds_min_u64(target->refcount_block_count,
-                                  first + stream->buffer_tables * entries);
+    qcow2_stream_rewind(stream, target->refcount_table_offset_bytes);
+    for (uint64_t i = 0; result == 0 && i < target->refcount_block_count; i++) {
+        const ds_be64 wire = ds_be64_make(target->refcount_blocks_offset_bytes +
+                                          (i << target->cluster_bits));
+        uint8_t *bytes;
 
-        qcow2_stream_touch(stream, (end - first) * sizeof(ds_be64));
-        for (uint64_t i = first; i < end; i++) {
-            uint64_t offset = target->refcount_blocks_offset_bytes +
-                              (i << target->cluster_bits);
-            ds_be64 wire = ds_be64_make(offset);
-
-            memcpy(stream->buffer + (i - first) * sizeof(wire), &wire,
-                   sizeof(wire));
-        }
-        result = qcow2_stream_flush(
-            target, stream, target->refcount_table_offset_bytes,
-            target->refcount_table_clusters, emitter, err);
+        result = qcow2_stream_at(stream, i * sizeof(wire), sizeof(wire),
+                                 emitter, &bytes, err);
+        if (result == 0)
+            memcpy(bytes, &wire, sizeof(wire));
     }
-    return result;
+    return result != 0 ? result : qcow2_stream_flush(stream, emitter, err);
 }
 
 int qcow2_refcounts_finish(struct qcow2_target *target,
@@ -168,8 +170,7 @@ int qcow2_refcounts_finish(struct qcow2_target *target,
             &target->base, 0, target->file_clusters << target->cluster_bits,
             emitter, err);
     }
-    while (result == 0 &&
-           target->blocks.first_table < target->refcount_block_count)
-        result = flush_blocks(target, emitter, err);
+    if (result == 0)
+        result = qcow2_stream_flush(&target->blocks, emitter, err);
     return result != 0 ? result : emit_table(target, emitter, err);
 }

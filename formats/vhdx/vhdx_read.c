@@ -160,6 +160,28 @@ static uint64_t run_present(struct walk *walk, uint64_t first,
     return count;
 }
 
+/* Whole chunks that are what the one just walked is, entry for entry: nearly
+ * all of a large disk that holds little. How many blocks. */
+static uint64_t repeated_chunks(struct walk *walk, uint64_t block_count_max)
+{
+    const size_t period = (size_t)walk->chunk_ratio + 1;
+    uint64_t count = 0;
+
+    while (walk->index + 1 >= period &&
+           walk->entry_count - (walk->index + 1) >= period &&
+           block_count_max - count >= walk->chunk_ratio) {
+        const uint8_t *next =
+            walk->bytes + (walk->index + 1) * VHDX_BAT_ENTRY_BYTES;
+        size_t bytes = period * VHDX_BAT_ENTRY_BYTES;
+
+        if (memcmp(next, next - bytes, bytes) != 0)
+            break;
+        walk->index += period;
+        count += walk->chunk_ratio;
+    }
+    return count;
+}
+
 static uint64_t run_absent(struct walk *walk, bool hole,
                            uint64_t block_count_max)
 {
@@ -168,8 +190,11 @@ static uint64_t run_absent(struct walk *walk, bool hole,
     while (count < block_count_max && walk_next(walk, &entry) &&
            (entry & VHDX_BAT_RESERVED_MASK) == 0 &&
            (entry & VHDX_BAT_STATE_MASK) <= VHDX_BLOCK_UNMAPPED &&
-           hole == ((entry & VHDX_BAT_STATE_MASK) == VHDX_BLOCK_NOT_PRESENT))
+           hole == ((entry & VHDX_BAT_STATE_MASK) == VHDX_BLOCK_NOT_PRESENT)) {
         count++;
+        if (walk->chunk_left == 0 && count >= walk->chunk_ratio)
+            count += repeated_chunks(walk, block_count_max - count);
+    }
     return count;
 }
 

@@ -182,7 +182,8 @@ int local_create(const struct ds_create_request *request, struct ds_file **out,
                  struct ds_error *err);
 int local_exists(const char *path, struct ds_error *err);
 bool local_same(const struct ds_file *a, const struct ds_file *b);
-int local_guard_same(const struct ds_file *source, const char *path,
+int local_guard_same(const struct ds_file *const *sources, size_t source_count,
+                     const char *const *paths, size_t path_count,
                      struct ds_error *err);
 int local_sync(struct ds_file *file, struct ds_error *err);
 int local_reopen(struct ds_file *target, struct ds_file **out,

@@ -227,6 +227,7 @@ int local_quiesce(struct ds_file *file, struct ds_error *err)
                           (intmax_t)local->quiet.st_size,
                           (uintmax_t)file->size_bytes);
     local->is_quiet = true;
+    file->settled = true;
     return 0;
 }
 

@@ -236,40 +236,95 @@ bool local_same(const struct ds_file *a, const struct ds_file *b)
            fstat(local_of_const(b)->fd, &of_b) == 0 && same_inode(&of_a, &of_b);
 }
 
-static int guard_name(const struct stat *source, const char *path,
+/* What two names of one file have in common: the inode, of a block device also
+ * the device that it stands for. */
+struct identity {
+    uint64_t device;
+    uint64_t inode; /* UINT64_MAX: the device itself */
+};
+
+static int compare_identities(const void *left, const void *right)
+{
+    const struct identity *a = left;
+    const struct identity *b = right;
+    if (a->device != b->device)
+        return a->device < b->device ? -1 : 1;
+    return (a->inode > b->inode) - (a->inode < b->inode);
+}
+
+static size_t identify(const struct stat *status, struct identity out[2])
+{
+    out[0] = (struct identity){ status->st_dev, status->st_ino };
+    out[1] = (struct identity){ status->st_rdev, UINT64_MAX };
+    return S_ISBLK(status->st_mode) ? 2 : 1;
+}
+
+/* Sorted, so that asking of many targets is no product. */
+struct identities {
+    struct identity *list;
+    size_t count;
+};
+
+static int identify_sources(const struct ds_file *const *sources, size_t count,
+                            struct identities *out, struct ds_error *err)
+{
+    out->list = calloc(count, 2 * sizeof(*out->list));
+    if (out->list == NULL)
+        return ds_fail_memory(err);
+    for (size_t i = 0; i < count; i++) {
+        struct stat status;
+        if (fstat(local_of_const(sources[i])->fd, &status) != 0)
+            return ds_fail_errno(err, errno, sources[i]->path,
+                                 "local: file: cannot stat");
+        out->count += identify(&status, out->list + out->count);
+    }
+    qsort(out->list, out->count, sizeof(*out->list), compare_identities);
+    return 0;
+}
+
+static int guard_name(const struct identities *sources, const char *path,
                       const char *what, struct ds_error *err)
 {
+    struct identity own[2];
     struct stat status;
     if (stat(path, &status) != 0) {
         if (errno == ENOENT || errno == ELOOP)
             return 0;
         return ds_fail_errno(err, errno, path, "local: target: cannot stat");
     }
-    bool same = same_inode(source, &status) ||
-                (S_ISBLK(source->st_mode) && S_ISBLK(status.st_mode) &&
-                 source->st_rdev == status.st_rdev);
-    if (!same)
-        return 0;
-    struct ds_file named = local_named(path);
-    return ds_fail_at(err, &named, DS_OFFSET_NONE, DS_ERR_REFUSED,
-                      "local: target: %s is the source itself", what);
+    for (size_t i = identify(&status, own); i > 0; i--) {
+        struct ds_file named = local_named(path);
+        if (bsearch(&own[i - 1], sources->list, sources->count,
+                    sizeof(*sources->list), compare_identities) != NULL)
+            return ds_fail_at(err, &named, DS_OFFSET_NONE, DS_ERR_REFUSED,
+                              "local: target: %s is the source itself", what);
+    }
+    return 0;
 }
 
-int local_guard_same(const struct ds_file *source, const char *path,
-                     struct ds_error *err)
+static int guard_path(const struct identities *sources, const char *path,
+                      struct ds_error *err)
 {
-    struct stat status;
-    if (fstat(local_of_const(source)->fd, &status) != 0)
-        return ds_fail_errno(err, errno, source->path,
-                             "local: file: cannot stat");
-    int rc = guard_name(&status, path, "it", err);
+    int rc = guard_name(sources, path, "it", err);
     if (rc != 0)
         return rc;
     /* A source named PATH.partial would be cleared as a leftover. */
     ds_autofree char *partial_path = partial_of(path);
     if (partial_path == NULL)
         return ds_fail_memory(err);
-    return guard_name(&status, partial_path, "its .partial", err);
+    return guard_name(sources, partial_path, "its .partial", err);
+}
+
+int local_guard_same(const struct ds_file *const *sources, size_t source_count,
+                     const char *const *paths, size_t path_count,
+                     struct ds_error *err)
+{
+    struct identities known = { 0 };
+    int rc = identify_sources(sources, source_count, &known, err);
+    for (size_t i = 0; rc == 0 && i < path_count; i++)
+        rc = guard_path(&known, paths[i], err);
+    free(known.list);
+    return rc;
 }
 
 int local_flush(int fd)
@@ -323,7 +378,7 @@ int local_reopen(struct ds_file *target, struct ds_file **out,
     }
     int rc = local_adopt(fd, target->path, out, err);
     if (rc == 0)
-        local_of(*out)->is_reopened = true;
+        local_of(*out)->is_reopened = (*out)->settled = true;
     return rc;
 }
 

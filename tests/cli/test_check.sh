@@ -52,6 +52,19 @@ run "in text" 4 check twice.qcow2
 said '^corruption' out
 said '^kind  *file  *offset  *message' out
 
+echo "- a cluster far out, and nothing in between"
+cp a.qcow2 far.qcow2
+poke far.qcow2 $((l2 + 8)) '\x80\x00\x01\x00\x00\x00\x00\x00' # 1 TiB
+truncate -s 2T far.qcow2
+run "corruption: 4" 4 check --json far.qcow2
+json '.check.corruption_count == 1 and .check.leak_count == 1 and
+    (.problems | any(.message |
+        contains("refcount of cluster 16777216, have 0 expect 1")))'
+qemu-img create -q -f qcow2 -o cluster_size=512 small.qcow2 1M
+truncate -s 2T small.qcow2
+check "2 TiB of clusters of 512 bytes: as quick as what it holds" \
+    bash -c 'ulimit -t 2 && "$0" check small.qcow2' "$DISKSHIFT"
+
 echo "- the same in a parent"
 qemu-img create -q -f qcow2 -b twice.qcow2 -F qcow2 top.qcow2
 run "corruption: 4" 4 check --json top.qcow2

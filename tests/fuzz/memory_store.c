@@ -232,11 +232,14 @@ static int memory_exists(const char *path, struct ds_error *err)
     return memory_target_find(path, true) != NULL;
 }
 
-static int memory_guard_same(const struct ds_file *source, const char *path,
-                             struct ds_error *err)
+static int memory_guard_same(const struct ds_file *const *sources,
+                             size_t source_count, const char *const *paths,
+                             size_t path_count, struct ds_error *err)
 {
-    (void)source;
-    (void)path;
+    (void)sources;
+    (void)source_count;
+    (void)paths;
+    (void)path_count;
     (void)err;
     return 0;
 }

@@ -100,12 +100,84 @@ static void test_claims__windows_cover_large_files(void **state)
     claims_free(&claims);
 }
 
+struct claim {
+    uint64_t offset_bytes;
+    uint64_t length_bytes;
+};
+
+/* Claims far apart: a pass for each place and no more, gaps told as one. */
+static void test_claims__windows_that_nothing_touches_are_skipped(void **state)
+{
+    static const struct claim far_apart[] = {
+        { 0, 512 },
+        { UINT64_C(50) << 40, 4096 },
+        { (UINT64_C(63) << 40) - 512, 1024 },
+    };
+    uint64_t size = UINT64_C(64) << 40;
+    uint64_t covered = 0, passes = 0, ranges = 0, at = 0, overlaps = 0;
+    struct claims claims;
+
+    (void)state;
+    assert_int_equal(claims_init(&claims, size, 512, NULL), 0);
+    do {
+        uint64_t cursor = claims.window_begin_bytes, offset, length;
+        bool claimed;
+
+        passes++;
+        for (size_t i = 0; i < 3; i++) /* in any order */
+            overlaps +=
+                !claims_add(&claims, far_apart[(i + 2) % 3].offset_bytes,
+                            far_apart[(i + 2) % 3].length_bytes);
+        while (
+            claims_next_range(&claims, &cursor, &offset, &length, &claimed)) {
+            assert_true(offset == covered);
+            covered += length;
+            ranges++;
+            if (!claimed)
+                continue;
+            assert_true(offset == far_apart[at].offset_bytes);
+            assert_true(length == far_apart[at].length_bytes);
+            at++;
+        }
+    } while (claims_next_window(&claims));
+    assert_true(covered == size);
+    assert_int_equal(at, 3);
+    assert_int_equal(overlaps, 0);
+    /* One for each claim and one for what is behind the last. */
+    assert_int_equal(passes, 4);
+    assert_in_range(ranges, 7, 10);
+    claims_free(&claims);
+}
+
+/* What lies behind the last claim is one range, and an overlap in a window far
+ * out is found. */
+static void test_claims__a_far_window_finds_overlap(void **state)
+{
+    uint64_t size = UINT64_C(1) << 60, place = (UINT64_C(1) << 59) + 4096;
+    struct claims claims;
+    bool fresh = true;
+    unsigned passes = 0;
+
+    (void)state;
+    assert_int_equal(claims_init(&claims, size, 512, NULL), 0);
+    do {
+        passes++;
+        fresh = claims_add(&claims, place, 4096) && fresh;
+        fresh = claims_add(&claims, place + 2048, 512) && fresh;
+    } while (claims_next_window(&claims));
+    assert_false(fresh);
+    assert_int_equal(passes, 3);
+    claims_free(&claims);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_claims__finds_overlap_and_gaps),
         cmocka_unit_test(test_claims__equals_a_plain_array),
         cmocka_unit_test(test_claims__windows_cover_large_files),
+        cmocka_unit_test(test_claims__windows_that_nothing_touches_are_skipped),
+        cmocka_unit_test(test_claims__a_far_window_finds_overlap),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

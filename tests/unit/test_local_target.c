@@ -179,10 +179,17 @@ static void test_local_discard__under_either_name(void **state)
     assert_true(exists("source"));
 }
 
+static int guard_one(const struct ds_file *source, const char *name,
+                     struct ds_error *err)
+{
+    const char *path = scratch_path(name);
+    return local_guard_same(&source, 1, &path, 1, err);
+}
+
 static void expect_guarded(const struct ds_file *source, const char *name)
 {
     struct ds_error err = DS_ERROR_INIT;
-    int rc = local_guard_same(source, scratch_path(name), &err);
+    int rc = guard_one(source, name, &err);
     scratch_expect(rc, &err, DS_ERR_REFUSED, "is the source itself");
 }
 
@@ -199,9 +206,42 @@ static void test_local_guard_same__by_any_name(void **state)
     expect_guarded(source, "g-symlink");
     expect_guarded(source, "g-link");
     expect_guarded(source, "h"); /* create would clear it as a leftover */
-    scratch_no_error(local_guard_same(source, scratch_path("a"), &err), &err);
-    scratch_no_error(local_guard_same(source, scratch_path("new"), &err), &err);
+    scratch_no_error(guard_one(source, "a", &err), &err);
+    scratch_no_error(guard_one(source, "new", &err), &err);
     local_close(source);
+}
+
+#define MANY 40u
+
+/* Each of many is found among many. */
+static void test_local_guard_same__among_many(void **state)
+{
+    (void)state;
+    struct ds_error err = DS_ERROR_INIT;
+    struct ds_file *files[MANY];
+    const struct ds_file *sources[MANY];
+    char names[MANY][4096];
+    const char *paths[MANY];
+    for (unsigned i = 0; i < MANY; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "many-%u", i);
+        scratch_write(scratch_path(name), "x", 1);
+        sources[i] = files[i] = scratch_open(scratch_path(name));
+        (void)snprintf(name, sizeof(name), "other-%u", i);
+        (void)snprintf(names[i], sizeof(names[i]), "%s", scratch_path(name));
+        paths[i] = names[i];
+    }
+    scratch_no_error(local_guard_same(sources, MANY, paths, MANY, &err), &err);
+    for (unsigned i = 0; i < MANY; i++) {
+        const char *other = paths[MANY - 1 - i];
+        paths[MANY - 1 - i] = files[i]->path;
+        int rc = local_guard_same(sources, MANY, paths, MANY, &err);
+        scratch_expect(rc, &err, DS_ERR_REFUSED, "is the source itself");
+        paths[MANY - 1 - i] = other;
+        err = (struct ds_error)DS_ERROR_INIT;
+    }
+    for (unsigned i = 0; i < MANY; i++)
+        local_close(files[i]);
 }
 
 /* -- attributes ---------------------------------------------------------- */
@@ -346,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_local_install__notices_a_taken_name),
         cmocka_unit_test(test_local_discard__under_either_name),
         cmocka_unit_test(test_local_guard_same__by_any_name),
+        cmocka_unit_test(test_local_guard_same__among_many),
     };
     const struct CMUnitTest attribute_tests[] = {
         cmocka_unit_test(test_local_create__attributes_follow),

@@ -219,6 +219,44 @@ static void test_vhdx__run_over_many_windows(void **state)
     fix_free(&memory);
 }
 
+/* Chunks of 16 blocks without data, all alike but for two entries: none is
+ * stepped over with the others. What a sector bitmap's entry holds says
+ * nothing. */
+static void test_vhdx__chunks_alike_are_one_run(void **state)
+{
+    const uint64_t block = UINT64_C(256) * MIB;
+    const uint64_t count = 400;
+    struct memory_file memory;
+    struct ds_extent extents[8];
+    struct ds_error err = DS_ERROR_INIT;
+    struct ds_image *image;
+    unsigned entry = 0;
+
+    (void)state;
+    for (uint64_t odd = 0; odd < count; odd++) {
+        size_t found = odd == 0 || odd == count - 1 ? 2 : 3;
+
+        fix_image(&memory);
+        put(memory.bytes + FIX_METADATA + 0x10000, block, 4);
+        put(memory.bytes + FIX_METADATA + 0x10008, count * block, 8);
+        entry = 0;
+        for (uint64_t i = 0; i < count; i++) {
+            if (i != 0 && i % 16 == 0)
+                put(memory.bytes + FIX_BAT + 8 * entry++,
+                    i == 320 ? 4 * MIB | 6 : 0, 8);
+            put(memory.bytes + FIX_BAT + 8 * entry++, i == odd ? 0 : 2, 8);
+        }
+        assert_int_equal(fix_open(&memory, &image, &err), 0);
+        assert_int_equal(fix_map(image, extents, 8, &err), found);
+        for (size_t i = 0; i < found; i++)
+            if (extents[i].kind == DS_EXTENT_HOLE)
+                check_extent(&extents[i], odd * block, block, DS_EXTENT_HOLE,
+                             0);
+        image->format->close(image);
+        fix_free(&memory);
+    }
+}
+
 static void test_vhdx__probe(void **state)
 {
     struct ds_probe probe = { .head = "vhdxfile", .head_bytes = 8 };
@@ -298,6 +336,7 @@ int main(void)
         cmocka_unit_test(test_vhdx__sector_bitmap_entries_are_stepped_over),
         cmocka_unit_test(test_vhdx__large_sectors_change_the_chunk_ratio),
         cmocka_unit_test(test_vhdx__run_over_many_windows),
+        cmocka_unit_test(test_vhdx__chunks_alike_are_one_run),
         cmocka_unit_test(test_vhdx__probe),
         cmocka_unit_test(test_vhdx__facts),
     };
