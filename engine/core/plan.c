@@ -339,7 +339,11 @@ int plan_prepare(struct ds_disk *disk, const struct ds_target_spec *spec,
         return ds_fail_memory(err);
     plan->disk = disk;
     plan->store = ds_registry_store(spec->path);
-    if (plan->store->plain_path != NULL)
+    if (plan->store == NULL)
+        result =
+            ds_fail(err, DS_ERR_UNSUPPORTED,
+                    "%.300s: built without paths of this kind", spec->path);
+    else if (plan->store->plain_path != NULL)
         result = prepare_plain(plan, spec, options, err);
     else
         result = prepare(plan, spec, options, err);

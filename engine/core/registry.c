@@ -41,11 +41,11 @@ const struct ds_format_ops *ds_registry_format(const char *name)
 
 const struct ds_store_ops *ds_registry_store(const char *path)
 {
-#ifdef DS_NFS
     if (strncmp(path, "nfs://", 6) == 0)
+#ifdef DS_NFS
         return &remote_store_ops;
 #else
-    (void)path;
+        return NULL;
 #endif
     return &local_store_ops;
 }

@@ -142,6 +142,8 @@ struct nfs42 {
     uint32_t slot_count;
     struct nfs42_slot slots[NFS42_SLOT_COUNT_MAX];
     struct xdr_out message;
+    bool asked_clone_bytes; /* whether it knows that attribute was asked, */
+    bool knows_clone_bytes; /* and it does */
     uint64_t recovery_count;
     uint64_t delay_count;
 };
@@ -231,10 +233,11 @@ int nfs42_commit(struct nfs42 *session, const struct nfs42_handle *handle,
                  uint8_t verifier[NFS42_VERIFIER_BYTES], uint32_t *status,
                  struct ds_error *err);
 
-/** Whether a lock for writing on the byte would be denied:
- * NFS42_ERR_DENIED. */
-int nfs42_test_lock(struct nfs42 *session, const struct nfs42_handle *handle,
-                    uint64_t offset_bytes, uint32_t *status,
-                    struct ds_error *err);
+/** Whether locks for writing on these bytes would be denied:
+ * NFS42_ERR_DENIED. At most NFS42_LOCK_COUNT_MAX. */
+#define NFS42_LOCK_COUNT_MAX 4u
+int nfs42_test_locks(struct nfs42 *session, const struct nfs42_handle *handle,
+                     const uint64_t *offsets, size_t count, uint32_t *status,
+                     struct ds_error *err);
 
 #endif

@@ -27,6 +27,7 @@
 #define WORD0_FILE_ID (UINT32_C(1) << 20)
 #define WORD2_CLONE_BYTES (UINT32_C(1) << (77 - 64))
 #define TYPE_REGULAR 1u
+#define WRITE_LOCK 2u /* WRITE_LT */
 
 static const uint8_t anonymous[STATE_ID_BYTES];
 
@@ -201,13 +202,15 @@ int nfs42_look_up(struct nfs42 *session, const char *path,
     int result;
 
     *out = (struct nfs42_file_facts){ 0 };
+    look.with_clone_bytes = session->knows_clone_bytes;
     result = look_up(session, path, &look, err);
     /* Some servers refuse the whole GETATTR when they do not know one. */
-    if (result != 0 || *status != NFS42_OK ||
-        (look.supported[2] & WORD2_CLONE_BYTES) == 0)
+    if (result != 0 || *status != NFS42_OK || session->asked_clone_bytes)
         return result;
-    look.with_clone_bytes = true;
-    return look_up(session, path, &look, err);
+    session->asked_clone_bytes = true;
+    session->knows_clone_bytes = (look.supported[2] & WORD2_CLONE_BYTES) != 0;
+    look.with_clone_bytes = session->knows_clone_bytes;
+    return look.with_clone_bytes ? look_up(session, path, &look, err) : 0;
 }
 
 /* -- pieces: CLONE and COPY -------------------------------------------------*/
@@ -530,17 +533,43 @@ int nfs42_commit(struct nfs42 *session, const struct nfs42_handle *handle,
     return run_one(session, &call, err);
 }
 
-int nfs42_test_lock(struct nfs42 *session, const struct nfs42_handle *handle,
-                    uint64_t offset_bytes, uint32_t *status,
-                    struct ds_error *err)
-{
-    struct single single = { .op = NFS42_LOCKT, .status = status };
-    struct nfs42_call call = single_begin(&single, handle);
+struct lock_test {
+    size_t count;
+    uint32_t *status;
+};
 
-    xdr_put_u32(&call.ops, 2); /* WRITE_LT */
-    xdr_put_u64(&call.ops, offset_bytes);
-    xdr_put_u64(&call.ops, 1);
-    xdr_put_u64(&call.ops, session->client_id);
-    xdr_put_string(&call.ops, "diskshift");
+/* The first that is denied ends the compound. */
+static int locks_answered(struct nfs42_call *call, uint32_t status,
+                          struct xdr_in *in, struct ds_error *err)
+{
+    const struct lock_test *test = call->user;
+    int result = nfs42_get_op(in, NFS42_PUTFH, test->status, err);
+
+    for (size_t i = 0;
+         i < test->count && result == 0 && *test->status == NFS42_OK; i++)
+        result = nfs42_get_op(in, NFS42_LOCKT, test->status, err);
+    if (result == 0 && *test->status != status)
+        result = ds_fail(err, DS_ERR_CORRUPT,
+                         "nfs: reply: have status %" PRIu32 " expect %" PRIu32,
+                         status, *test->status);
+    return result;
+}
+
+int nfs42_test_locks(struct nfs42 *session, const struct nfs42_handle *handle,
+                     const uint64_t *offsets, size_t count, uint32_t *status,
+                     struct ds_error *err)
+{
+    struct lock_test test = { .count = count, .status = status };
+    struct nfs42_call call = { .answered = locks_answered, .user = &test };
+
+    put_file(&call, handle);
+    for (size_t i = 0; i < count; i++) {
+        nfs42_put_op(&call, NFS42_LOCKT);
+        xdr_put_u32(&call.ops, WRITE_LOCK);
+        xdr_put_u64(&call.ops, offsets[i]);
+        xdr_put_u64(&call.ops, 1);
+        xdr_put_u64(&call.ops, session->client_id);
+        xdr_put_string(&call.ops, "diskshift");
+    }
     return run_one(session, &call, err);
 }

@@ -139,6 +139,11 @@ struct remote_mount {
                              "/...", no slash at the end */
     pthread_mutex_t lock; /* for all calls to libnfs */
     struct nfs_context *context;
+    /* What the last probe found between files of that filesystem (fsid) and
+     * this directory; under the lock. */
+    bool probed;
+    uint64_t probed_dev;
+    struct ds_clone_domain domain;
 };
 
 /** The mount of url->directory; not owned. */
@@ -171,8 +176,14 @@ struct remote_file {
     struct remote_mount *mount;
     char *name; /* in the mount's directory, as it is now */
     struct nfsfh *handle;
-    struct nfs_stat_64 quiet; /* as at quiesce */
+    struct nfs_stat_64 opened; /* as then: kind, owner, file id */
+    struct nfs_stat_64 quiet;  /* as at quiesce */
     bool is_quiet;
+    bool is_steady; /* not written here: small reads go by the window */
+    pthread_mutex_t window_lock;
+    uint8_t *window; /* the last one read */
+    uint64_t window_offset_bytes;
+    size_t window_bytes; /* 0: none */
     bool handle42_tried;
     struct nfs42_handle handle42; /* length 0: NFSv4.2 cannot be used */
     struct ds_error why_not42;
@@ -222,6 +233,8 @@ void remote_close(struct ds_file *file);
 bool remote_same(const struct ds_file *a, const struct ds_file *b);
 int remote_read(struct ds_file *file, uint64_t offset_bytes, void *buffer,
                 size_t length_bytes, struct ds_error *err);
+/** What was read before may be old. */
+void remote_forget_window(struct remote_file *file);
 /** 0 or -errno. */
 int remote_write(struct remote_file *file, uint64_t offset_bytes,
                  const void *bytes, uint64_t length_bytes);

@@ -131,6 +131,50 @@ static int with_probe_file(struct remote_file *source,
     return 0;
 }
 
+/* From a probe before, of another file of the source's filesystem. Should the
+ * two files not share although others do, the clone itself says so. */
+static bool remembered(struct remote_file *source, struct remote_mount *mount,
+                       struct ds_clone_domain *out)
+{
+    bool known;
+
+    /* Without a handle it is the file that cannot be shared. */
+    if (remote_handle42(source) == NULL)
+        return false;
+    remote_lock(mount);
+    known = mount->probed && mount->probed_dev == source->opened.nfs_dev;
+    if (known)
+        *out = mount->domain;
+    remote_unlock(mount);
+    return known;
+}
+
+static void remember(struct remote_file *source, struct remote_mount *mount,
+                     const struct ds_clone_domain *domain)
+{
+    if (remote_handle42(source) == NULL || source->base.size_bytes == 0)
+        return;
+    remote_lock(mount);
+    mount->probed = true;
+    mount->probed_dev = source->opened.nfs_dev;
+    mount->domain = *domain;
+    remote_unlock(mount);
+}
+
+static int domain_of(struct remote_file *source, struct remote_mount *mount,
+                     const char *plain, struct ds_clone_domain *out,
+                     struct ds_error *err)
+{
+    int result;
+
+    if (remembered(source, mount, out))
+        return 0;
+    result = with_probe_file(source, mount, plain, out, err);
+    if (result == 0)
+        remember(source, mount, out);
+    return result;
+}
+
 int remote_domain(struct ds_file *source, const char *target_path,
                   struct ds_clone_domain *out, struct ds_error *err)
 {
@@ -147,7 +191,7 @@ int remote_domain(struct ds_file *source, const char *target_path,
     result = remote_mount_get(&url, &mount, err);
     if (result == 0 && remote_is(source) &&
         same_server(remote_of(source)->mount, mount))
-        result = with_probe_file(remote_of(source), mount, url.plain, out, err);
+        result = domain_of(remote_of(source), mount, url.plain, out, err);
     remote_url_free(&url);
     return result;
 }

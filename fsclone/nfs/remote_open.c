@@ -16,6 +16,9 @@
 /* libnfs splits it into what the server takes and sends all of that at once;
  * more would only hold the mount for longer. */
 #define PIECE_BYTES (UINT64_C(4) * DS_MIB)
+/* Headers and tables lie near each other; each read is a round trip. */
+#define WINDOW_BYTES ((size_t)256 * 1024)
+#define SMALL_BYTES ((size_t)32 * 1024)
 
 char *remote_path(const struct remote_mount *mount, const char *name)
 {
@@ -62,6 +65,7 @@ static struct remote_file *new_file(struct remote_mount *mount,
     file->base.path = strdup(path);
     file->name = strdup(name);
     file->mount = mount;
+    (void)pthread_mutex_init(&file->window_lock, NULL);
     if (file->base.path == NULL || file->name == NULL) {
         remote_close(&file->base);
         return NULL;
@@ -94,61 +98,54 @@ int remote_open_name(struct remote_mount *mount, const char *name,
                      struct ds_error *err)
 {
     struct remote_file *file = new_file(mount, name, path);
-    struct nfs_stat_64 facts;
     int result, status;
 
     if (file == NULL)
         return ds_fail_memory(err);
     result = open_handle(file, flags, err);
     if (result == 0) {
-        status = remote_fstat(file, &facts);
+        status = remote_fstat(file, &file->opened);
         if (status != 0)
             result = ds_fail_errno(err, -status, path, "nfs: cannot stat");
     }
-    if (result == 0 && !S_ISREG((mode_t)facts.nfs_mode))
+    if (result == 0 && !S_ISREG((mode_t)file->opened.nfs_mode))
         result = ds_fail_at(err, &file->base, DS_OFFSET_NONE, DS_ERR_REFUSED,
-                            "nfs: file: have mode %06" PRIo64
-                            " expect a regular file",
-                            facts.nfs_mode);
+                            "nfs: file: have %s expect a regular file",
+                            S_ISDIR((mode_t)file->opened.nfs_mode)
+                                ? "a directory"
+                                : "a special file");
     if (result != 0) {
         remote_close(&file->base);
         return result;
     }
-    file->base.size_bytes = facts.nfs_size;
+    file->base.size_bytes = file->opened.nfs_size;
     *out = file;
     return 0;
 }
 
 /* A link is not followed: the name for NFSv4.2 would be another one. And a
  * name that an image gave must not lead anywhere else. */
-static int check_no_link(struct remote_mount *mount, const char *name,
-                         const char *path, struct ds_error *err)
-{
-    struct nfs_stat_64 facts;
-    int status = remote_stat(mount, name, &facts);
-
-    if (status != 0)
-        return ds_fail_errno(err, -status, path, "nfs: cannot open");
-    if (S_ISREG((mode_t)facts.nfs_mode))
-        return 0;
-    return ds_fail(err, DS_ERR_REFUSED,
-                   "nfs: file: %.300s: have %s expect a regular file", path,
-                   S_ISLNK((mode_t)facts.nfs_mode)   ? "a symbolic link"
-                   : S_ISDIR((mode_t)facts.nfs_mode) ? "a directory"
-                                                     : "a special file");
-}
-
 static int open_plain(struct remote_mount *mount, const char *name,
                       const char *path, struct ds_file **out,
                       struct ds_error *err)
 {
+    struct ds_error own = DS_ERROR_INIT;
     struct remote_file *file = NULL;
-    int result = check_no_link(mount, name, path, err);
+    int result =
+        remote_open_name(mount, name, path, O_RDONLY | O_NOFOLLOW, &file, &own);
 
-    if (result == 0)
-        result = remote_open_name(mount, name, path, O_RDONLY, &file, err);
-    if (result == 0)
+    if (result == 0) {
+        file->is_steady = true;
         *out = &file->base;
+        return 0;
+    }
+    if (own.system_errno == ELOOP)
+        return ds_fail(err, DS_ERR_REFUSED,
+                       "nfs: file: %.300s: have a symbolic link expect a "
+                       "regular file",
+                       path);
+    if (err != NULL)
+        *err = own;
     return result;
 }
 
@@ -209,6 +206,8 @@ void remote_close(struct ds_file *base)
         (void)file->mount->api->nfs_close(file->mount->context, file->handle);
         remote_unlock(file->mount);
     }
+    (void)pthread_mutex_destroy(&file->window_lock);
+    free(file->window);
     free(file->final_name);
     free(file->final_path);
     free(file->name);
@@ -218,15 +217,10 @@ void remote_close(struct ds_file *base)
 
 bool remote_same(const struct ds_file *a, const struct ds_file *b)
 {
-    struct nfs_stat_64 of_a, of_b;
-
-    if (!remote_is(a) || !remote_is(b))
-        return false;
-    return strcmp(remote_of(a)->mount->server->host,
+    return remote_is(a) && remote_is(b) &&
+           strcmp(remote_of(a)->mount->server->host,
                   remote_of(b)->mount->server->host) == 0 &&
-           remote_fstat(remote_of(a), &of_a) == 0 &&
-           remote_fstat(remote_of(b), &of_b) == 0 &&
-           remote_same_inode(&of_a, &of_b);
+           remote_same_inode(&remote_of(a)->opened, &remote_of(b)->opened);
 }
 
 /* -- data -------------------------------------------------------------------*/
@@ -242,21 +236,17 @@ static int read_failed(struct remote_file *file, int status,
     return result;
 }
 
-int remote_read(struct ds_file *base, uint64_t offset_bytes, void *buffer,
-                size_t length_bytes, struct ds_error *err)
+/* How much could be read before the file's end. */
+static int read_up_to(struct remote_file *file, uint64_t offset_bytes,
+                      uint8_t *bytes, uint64_t length_bytes,
+                      uint64_t *read_bytes, struct ds_error *err)
 {
-    struct remote_file *file = remote_of(base);
     struct remote_mount *mount = file->mount;
-    uint8_t *bytes = buffer;
-    uint64_t done = 0, end_bytes;
-    int result = 0;
+    uint64_t done = 0;
+    int result = 0, got = 1;
 
-    if (!ds_add_u64(offset_bytes, length_bytes, &end_bytes) ||
-        end_bytes > INT64_MAX)
-        length_bytes = 0, done = 1;
-    while (done < length_bytes && result == 0) {
+    while (done < length_bytes && result == 0 && got > 0) {
         uint64_t part = ds_min_u64(PIECE_BYTES, length_bytes - done);
-        int got;
 
         remote_lock(mount);
         got = mount->api->nfs_pread(mount->context, file->handle,
@@ -264,11 +254,80 @@ int remote_read(struct ds_file *base, uint64_t offset_bytes, void *buffer,
         if (got < 0 || (uint64_t)got > part)
             result = read_failed(file, got, offset_bytes + done, err);
         remote_unlock(mount);
-        if (result == 0 && got == 0)
-            break;
-        done += result == 0 ? (uint64_t)got : 0;
+        if (result == 0)
+            done += (uint64_t)got;
     }
-    if (result != 0 || done == length_bytes)
+    *read_bytes = done;
+    return result;
+}
+
+/* Have the window that the offset lies in; under its lock. */
+static int move_window(struct remote_file *file, uint64_t offset_bytes,
+                       struct ds_error *err)
+{
+    uint64_t begin = ds_align_down(offset_bytes, WINDOW_BYTES), length = 0;
+    int result;
+
+    if (file->window_bytes > 0 && file->window_offset_bytes == begin)
+        return 0;
+    if (file->window == NULL)
+        file->window = malloc(WINDOW_BYTES);
+    if (file->window == NULL)
+        return ds_fail_memory(err);
+    file->window_bytes = 0;
+    if (begin < file->base.size_bytes)
+        length = ds_min_u64(WINDOW_BYTES, file->base.size_bytes - begin);
+    result = read_up_to(file, begin, file->window, length, &length, err);
+    file->window_offset_bytes = begin;
+    file->window_bytes = result == 0 ? (size_t)length : 0;
+    return result;
+}
+
+/* From the window as far as it goes; *done says how far. */
+static int read_window(struct remote_file *file, uint64_t offset_bytes,
+                       uint8_t *bytes, size_t length_bytes, uint64_t *done,
+                       struct ds_error *err)
+{
+    size_t skip, part;
+    int result;
+
+    (void)pthread_mutex_lock(&file->window_lock);
+    result = move_window(file, offset_bytes, err);
+    skip = (size_t)(offset_bytes % WINDOW_BYTES);
+    if (result == 0 && skip < file->window_bytes) {
+        part = (size_t)ds_min_u64(length_bytes, file->window_bytes - skip);
+        memcpy(bytes, file->window + skip, part);
+        *done = part;
+    }
+    (void)pthread_mutex_unlock(&file->window_lock);
+    return result;
+}
+
+void remote_forget_window(struct remote_file *file)
+{
+    (void)pthread_mutex_lock(&file->window_lock);
+    file->window_bytes = 0;
+    (void)pthread_mutex_unlock(&file->window_lock);
+}
+
+int remote_read(struct ds_file *base, uint64_t offset_bytes, void *buffer,
+                size_t length_bytes, struct ds_error *err)
+{
+    struct remote_file *file = remote_of(base);
+    uint8_t *bytes = buffer;
+    uint64_t done = 0, more = 0, end_bytes;
+    bool addressable = ds_add_u64(offset_bytes, length_bytes, &end_bytes) &&
+                       end_bytes <= INT64_MAX;
+    int result = 0;
+
+    if (addressable && file->is_steady && length_bytes <= SMALL_BYTES)
+        result =
+            read_window(file, offset_bytes, bytes, length_bytes, &done, err);
+    if (addressable && result == 0 && done < length_bytes)
+        result = read_up_to(file, offset_bytes + done, bytes + done,
+                            length_bytes - done, &more, err);
+    done += more;
+    if (result != 0 || (addressable && done == length_bytes))
         return result;
     return ds_fail_at(err, base, offset_bytes, DS_ERR_CORRUPT,
                       "nfs: file: truncated, have %" PRIu64
@@ -326,8 +385,7 @@ int remote_storage_id(struct ds_file *file, struct ds_storage_id *out,
 
 /* -- NFSv4.2 ----------------------------------------------------------------*/
 
-static int look_up42(struct remote_file *file, struct nfs42 *session,
-                     const struct nfs_stat_64 *by_v3)
+static int look_up42(struct remote_file *file, struct nfs42 *session)
 {
     ds_autofree char *path = NULL;
     struct nfs42_file_facts facts;
@@ -347,11 +405,11 @@ static int look_up42(struct remote_file *file, struct nfs42 *session,
                        "nfs: %.200s is not found by NFSv4.2 (status %" PRIu32
                        ")",
                        path, status);
-    if (facts.file_id != by_v3->nfs_ino)
+    if (facts.file_id != file->opened.nfs_ino)
         return ds_fail(err, DS_ERR_UNSUPPORTED,
                        "nfs: %.200s is another file by NFSv4.2, have file id "
                        "%" PRIu64 " expect %" PRIu64,
-                       path, facts.file_id, by_v3->nfs_ino);
+                       path, facts.file_id, file->opened.nfs_ino);
     file->handle42 = facts.handle;
     return 0;
 }
@@ -359,7 +417,6 @@ static int look_up42(struct remote_file *file, struct nfs42 *session,
 const struct nfs42_handle *remote_handle42(struct remote_file *file)
 {
     struct remote_server *server = file->mount->server;
-    struct nfs_stat_64 facts;
     struct nfs42 *session;
 
     if (!file->handle42_tried) {
@@ -368,8 +425,7 @@ const struct nfs42_handle *remote_handle42(struct remote_file *file)
         if (session == NULL) {
             file->why_not42 = server->why_not;
         } else {
-            if (remote_fstat(file, &facts) == 0)
-                (void)look_up42(file, session, &facts);
+            (void)look_up42(file, session);
             remote_session_done(server);
         }
     }

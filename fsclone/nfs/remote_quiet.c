@@ -19,26 +19,29 @@
 #define QEMU_USES_WRITE 101u
 #define QEMU_FORBIDS_READ 200u
 
-static int check_lock(struct remote_file *file,
-                      const struct nfs42_handle *handle, uint64_t byte,
-                      struct ds_error *err)
+static int check_locks(struct remote_file *file, struct ds_error *err)
 {
+    static const uint64_t bytes[] = { QEMU_USES_WRITE, QEMU_FORBIDS_READ };
+    const struct nfs42_handle *handle = remote_handle42(file);
     struct remote_server *server = file->mount->server;
-    struct nfs42 *session = remote_session(server);
+    struct nfs42 *session;
     uint32_t status = NFS42_OK;
     int result;
 
+    if (handle == NULL)
+        return 0;
+    session = remote_session(server);
     if (session == NULL)
         return 0;
-    result = nfs42_test_lock(session, handle, byte, &status, err);
+    result = nfs42_test_locks(session, handle, bytes, 2, &status, err);
     remote_session_done(server);
     if (result != 0 || status != NFS42_ERR_DENIED)
         return result; /* no locks on this server: nobody holds one */
-    return ds_fail_at(err, &file->base, byte, DS_ERR_REFUSED,
+    return ds_fail_at(err, &file->base, QEMU_USES_WRITE, DS_ERR_REFUSED,
                       "nfs: lock: a process holds the image open for writing "
-                      "(QEMU's lock on byte %" PRIu64 "); shut the guest down "
-                      "or take a snapshot first",
-                      byte);
+                      "(QEMU's lock on byte %u or %u); shut the guest down or "
+                      "take a snapshot first",
+                      QEMU_USES_WRITE, QEMU_FORBIDS_READ);
 }
 
 static bool is_esxi_lock(const char *name)
@@ -57,58 +60,68 @@ static bool is_hosted_lock(const char *name)
            strcmp(name + length - 4, ".lck") == 0;
 }
 
-/* REFUSED when `directory` has an entry that `is_lock`. */
-static int check_names(struct remote_file *file, const char *directory,
-                       bool (*is_lock)(const char *name), struct ds_error *err)
+static int held(const struct remote_file *file, const char *name,
+                struct ds_error *err)
+{
+    return ds_fail_at(err, &file->base, DS_OFFSET_NONE, DS_ERR_REFUSED,
+                      "nfs: lock: VMware holds the disk: have lock file "
+                      "%.100s expect none (remove it if it is stale)",
+                      name);
+}
+
+/* Whether an entry of `directory` is_lock, or `name`: then *found is set.
+ * Under the mount's lock. */
+static int look_for(struct remote_file *file, const char *directory,
+                    bool (*is_lock)(const char *name), const char *name,
+                    bool *found, struct ds_error *err)
 {
     struct remote_mount *mount = file->mount;
     struct nfsdir *stream = NULL;
     const struct nfsdirent *entry;
     int result = 0;
 
-    remote_lock(mount);
-    if (mount->api->nfs_opendir(mount->context, directory, &stream) == 0) {
-        while (result == 0 && (entry = mount->api->nfs_readdir(mount->context,
-                                                               stream)) != NULL)
-            if (is_lock(entry->name))
-                result = ds_fail_at(
-                    err, &file->base, DS_OFFSET_NONE, DS_ERR_REFUSED,
-                    "nfs: lock: VMware holds the disk: have lock file "
-                    "%.100s expect none (remove it if it is stale)",
-                    entry->name);
-        mount->api->nfs_closedir(mount->context, stream);
+    /* One that may not be listed shows no lock that we could see. */
+    if (mount->api->nfs_opendir(mount->context, directory, &stream) != 0)
+        return 0;
+    while (result == 0 &&
+           (entry = mount->api->nfs_readdir(mount->context, stream)) != NULL) {
+        if (is_lock(entry->name))
+            result = held(file, entry->name, err);
+        if (name != NULL && strcmp(entry->name, name) == 0)
+            *found = true;
     }
-    remote_unlock(mount);
+    mount->api->nfs_closedir(mount->context, stream);
     return result;
 }
 
 static int check_vmware(struct remote_file *file, struct ds_error *err)
 {
-    const char *inner = file->mount->inner;
+    struct remote_mount *mount = file->mount;
     ds_autofree char *hosted = NULL;
+    ds_autofree char *path = NULL;
+    bool found = false;
     int result;
 
-    if (asprintf(&hosted, "%s/%s.lck", inner, file->name) < 0) {
+    if (asprintf(&hosted, "%s.lck", file->name) < 0)
         hosted = NULL;
+    if (hosted != NULL)
+        path = remote_path(mount, hosted);
+    if (path == NULL)
         return ds_fail_memory(err);
-    }
-    result = check_names(file, hosted, is_hosted_lock, err);
-    return result == 0 ? check_names(file, *inner != '\0' ? inner : "/",
-                                     is_esxi_lock, err)
-                       : result;
+    remote_lock(mount);
+    result = look_for(file, *mount->inner != '\0' ? mount->inner : "/",
+                      is_esxi_lock, hosted, &found, err);
+    if (result == 0 && found)
+        result = look_for(file, path, is_hosted_lock, NULL, &found, err);
+    remote_unlock(mount);
+    return result;
 }
 
 int remote_quiesce(struct ds_file *base, struct ds_error *err)
 {
     struct remote_file *file = remote_of(base);
-    const struct nfs42_handle *handle = remote_handle42(file);
-    int result = 0, status;
+    int result = check_locks(file, err), status;
 
-    if (handle != NULL) {
-        result = check_lock(file, handle, QEMU_USES_WRITE, err);
-        if (result == 0)
-            result = check_lock(file, handle, QEMU_FORBIDS_READ, err);
-    }
     if (result == 0)
         result = check_vmware(file, err);
     if (result != 0)
@@ -121,6 +134,7 @@ int remote_quiesce(struct ds_file *base, struct ds_error *err)
                           "nfs: file: size changed since it was opened, have "
                           "%" PRIu64 " expect %" PRIu64,
                           file->quiet.nfs_size, base->size_bytes);
+    remote_forget_window(file);
     file->is_quiet = true;
     return 0;
 }

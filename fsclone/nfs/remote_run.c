@@ -26,6 +26,7 @@
 
 #define TICK_NS INT64_C(100000000)
 #define BUFFER_BYTES (UINT64_C(4) * DS_MIB)
+#define TOLD_BYTES DS_MIB
 /* Linux copies no more by one COPY; a server may do less. */
 #define COPY_BYTES (UINT64_C(4) * DS_MIB)
 #define COPY_COUNT NFS42_SLOT_COUNT_MAX
@@ -257,6 +258,21 @@ static int copy_by_server(struct batch *batch, const struct ds_op *op,
     return result;
 }
 
+/* In parts that verification holds together. */
+static void tell_copied(const struct ds_run *run, const struct ds_op *op,
+                        uint64_t skip_bytes, const uint8_t *bytes,
+                        size_t length_bytes)
+{
+    while (run->copied != NULL && length_bytes > 0) {
+        size_t part = (size_t)ds_min_u64(TOLD_BYTES, length_bytes);
+
+        run->copied(run->user, op, skip_bytes, bytes, part);
+        skip_bytes += part;
+        bytes += part;
+        length_bytes -= part;
+    }
+}
+
 static int copy_by_hand(struct batch *batch, struct ds_op *op, uint64_t done,
                         struct ds_error *err)
 {
@@ -276,8 +292,7 @@ static int copy_by_hand(struct batch *batch, struct ds_op *op, uint64_t done,
                          op->source_offset_bytes + done, buffer, part, err);
         if (result != 0)
             break;
-        if (run->copied != NULL)
-            run->copied(run->user, op, done, buffer, part);
+        tell_copied(run, op, done, buffer, part);
         op->status =
             remote_write(target, op->target_offset_bytes + done, buffer, part);
         if (op->status != 0)

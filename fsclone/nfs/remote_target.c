@@ -125,21 +125,19 @@ int remote_guard_same(const struct ds_file *source, const char *path,
 {
     ds_auto(place_free) struct place place = { 0 };
     ds_autofree char *partial = NULL;
-    struct nfs_stat_64 facts;
-    int result = place_of(path, &place, err), status;
+    const struct nfs_stat_64 *facts;
+    int result = place_of(path, &place, err);
 
     if (result != 0 || !remote_is(source))
         return result;
-    status = remote_fstat(remote_of(source), &facts);
-    if (status != 0)
-        return ds_fail_errno(err, -status, source->path, "nfs: cannot stat");
+    facts = &remote_of(source)->opened;
     partial = partial_of(place.url.name);
     if (partial == NULL)
         return ds_fail_memory(err);
-    result = guard_name(place.mount, place.url.name, &facts, "it", path, err);
+    result = guard_name(place.mount, place.url.name, facts, "it", path, err);
     if (result == 0)
         result =
-            guard_name(place.mount, partial, &facts, "its .partial", path, err);
+            guard_name(place.mount, partial, facts, "its .partial", path, err);
     return result;
 }
 
@@ -150,21 +148,22 @@ static int set_attributes(struct remote_file *file,
                           const struct ds_file *source, struct ds_error *err)
 {
     struct remote_mount *mount = file->mount;
-    struct nfs_stat_64 from;
+    const struct nfs_stat_64 *from, *to = &file->opened;
     unsigned mode;
-    int status;
+    int status = 0;
 
     if (source == NULL || !remote_is(source))
         return 0;
-    status = remote_fstat(remote_of(source), &from);
-    if (status != 0)
-        return ds_fail_errno(err, -status, source->path, "nfs: cannot stat");
-    mode = (unsigned)from.nfs_mode & 0777;
+    from = &remote_of(source)->opened;
+    mode = (unsigned)from->nfs_mode & 0777;
     remote_lock(mount);
-    if (mount->api->nfs_fchown(mount->context, file->handle, (int)from.nfs_uid,
-                               (int)from.nfs_gid) != 0)
+    if ((from->nfs_uid != to->nfs_uid || from->nfs_gid != to->nfs_gid) &&
+        mount->api->nfs_fchown(mount->context, file->handle, (int)from->nfs_uid,
+                               (int)from->nfs_gid) != 0)
         mode &= 0700;
-    status = mount->api->nfs_fchmod(mount->context, file->handle, (int)mode);
+    if (mode != ((unsigned)to->nfs_mode & 07777))
+        status =
+            mount->api->nfs_fchmod(mount->context, file->handle, (int)mode);
     remote_unlock(mount);
     if (status != 0 && status != -EPERM && status != -EACCES)
         return ds_fail_errno(err, -status, file->base.path,
@@ -331,6 +330,7 @@ int remote_reopen(struct ds_file *target, struct ds_file **out,
         return ds_fail_at(err, target, DS_OFFSET_NONE, DS_ERR_REFUSED,
                           "nfs: target: another file has taken its name");
     }
+    file->is_steady = true;
     *out = &file->base;
     return 0;
 }
@@ -339,11 +339,10 @@ int remote_reopen(struct ds_file *target, struct ds_file **out,
 
 static bool has_name(struct remote_file *file, const char *name)
 {
-    struct nfs_stat_64 by_handle, by_name;
+    struct nfs_stat_64 by_name;
 
-    return remote_fstat(file, &by_handle) == 0 &&
-           remote_stat(file->mount, name, &by_name) == 0 &&
-           remote_same_inode(&by_handle, &by_name);
+    return remote_stat(file->mount, name, &by_name) == 0 &&
+           remote_same_inode(&file->opened, &by_name);
 }
 
 /* 0 or -errno. A link that was sent twice answers EEXIST to its own success. */

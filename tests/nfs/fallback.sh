@@ -64,8 +64,10 @@ same byhand.qcow2 "$run/disk.raw"
 status "a chain whose parent lies beside it" 0 "$DISKSHIFT" convert -q \
     "$url/over.qcow2$query" "$url/flat.raw"
 same flat.raw "$run/over.raw"
-status "a local source" 0 "$DISKSHIFT" convert -q "$run/disk.raw" \
+status "a local source" 0 "$DISKSHIFT" convert --json "$run/disk.raw" \
     "$url/local.vmdk$query"
+check "what was copied here is not read here again" test \
+    "$(jq '.targets[0].verify.witnessed_bytes' "$run/out")" -gt 0
 same local.vmdk "$run/disk.raw"
 status "a local target is refused" 3 "$DISKSHIFT" convert \
     "$url/base.qcow2$query" "$run/local.raw"
