@@ -135,6 +135,8 @@ struct remote_mount {
     struct remote_server *server;
     const struct remote_api *api;
     char *directory;      /* from the server's root */
+    char *mounted;        /* what of it is mounted */
+    bool given_up;        /* the server did not come back */
     char *inner;          /* of it, what is beyond the mounted export; "" or
                              "/...", no slash at the end */
     pthread_mutex_t lock; /* for all calls to libnfs */
@@ -152,6 +154,19 @@ int remote_mount_get(const struct remote_url *url, struct remote_mount **out,
 /** Around calls to libnfs. */
 void remote_lock(struct remote_mount *mount);
 void remote_unlock(struct remote_mount *mount);
+/** Whether a call that ended with `status` is to be made again: libnfs gives a
+ * connection up at the first refusal, so what follows a restart of the server
+ * is up to us. Waits and mounts anew, up to the server's patience, counted from
+ * the first time in *begun_ms (0 at first). Under the lock. */
+bool remote_again(struct remote_mount *mount, int status, int64_t *begun_ms);
+/* Only for what may be done twice. */
+#define REMOTE_CALL(mount, status, call)                                       \
+    do {                                                                       \
+        int64_t begun_ms_ = 0;                                                 \
+        do                                                                     \
+            (status) = (call);                                                 \
+        while (remote_again((mount), (status), &begun_ms_));                   \
+    } while (0)
 /** Error `-status` of a call to libnfs, which said why; under the lock. */
 int remote_fail(struct remote_mount *mount, int status, const char *path,
                 const char *what, struct ds_error *err);

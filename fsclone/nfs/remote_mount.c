@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cleanup.h"
 #include "fail.h"
@@ -17,6 +18,7 @@
 
 #define RECONNECT_COUNT 5
 #define EXIT_TIMEOUT_MS 1000
+#define PAUSE_NS 200000000L
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct remote_server *servers;
@@ -124,6 +126,7 @@ static void free_mount(struct remote_mount *mount)
     (void)pthread_mutex_destroy(&mount->lock);
     free(mount->directory);
     free(mount->inner);
+    free(mount->mounted);
     free(mount);
 }
 
@@ -200,8 +203,10 @@ static int mount_export(struct remote_mount *mount, struct ds_error *err)
     for (;;) {
         status = mount->api->nfs_mount(mount->context, mount->server->host,
                                        directory);
-        if (status == 0)
+        if (status == 0) {
+            mount->mounted = ds_steal(&directory);
             return 0;
+        }
         if (first)
             result = remote_fail(mount, status, mount->directory,
                                  "cannot mount", err);
@@ -216,6 +221,66 @@ static int mount_export(struct remote_mount *mount, struct ds_error *err)
             return result;
         result = -DS_ERR_SYSTEM;
     }
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool is_connection(int status)
+{
+    return status == -EIO || status == -ETIMEDOUT || status == -ECONNRESET ||
+           status == -EPIPE || status == -ECONNREFUSED || status == -EINTR ||
+           status == -ENOTCONN;
+}
+
+static bool is_alive(struct remote_mount *mount)
+{
+    struct nfs_stat_64 facts;
+
+    return mount->api->nfs_lstat64(mount->context, "/", &facts) == 0;
+}
+
+/* A new context in place of a dead one. File handles do not belong to any. */
+static bool mount_again(struct remote_mount *mount)
+{
+    struct nfs_context *dead = mount->context;
+
+    mount->context = NULL;
+    if (configure(mount, NULL) == 0 &&
+        mount->api->nfs_mount(mount->context, mount->server->host,
+                              mount->mounted) == 0) {
+        mount->api->nfs_destroy_context(dead);
+        return true;
+    }
+    if (mount->context != NULL)
+        mount->api->nfs_destroy_context(mount->context);
+    mount->context = dead;
+    return false;
+}
+
+bool remote_again(struct remote_mount *mount, int status, int64_t *begun_ms)
+{
+    const struct timespec pause = { .tv_nsec = PAUSE_NS };
+    bool first = *begun_ms == 0;
+
+    if (!is_connection(status) || mount->given_up)
+        return false;
+    if (first)
+        *begun_ms = now_ms();
+    if (is_alive(mount)) /* it may have come back already; but only once */
+        return first;
+    while (now_ms() - *begun_ms < mount->server->settings.patience_ms) {
+        if (mount_again(mount))
+            return true;
+        (void)nanosleep(&pause, NULL);
+    }
+    mount->given_up = true;
+    return false;
 }
 
 static int make_mount(struct remote_server *server,

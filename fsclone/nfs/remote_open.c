@@ -36,7 +36,8 @@ int remote_stat(struct remote_mount *mount, const char *name,
     if (path == NULL)
         return -ENOMEM;
     remote_lock(mount);
-    status = mount->api->nfs_lstat64(mount->context, path, out);
+    REMOTE_CALL(mount, status,
+                mount->api->nfs_lstat64(mount->context, path, out));
     remote_unlock(mount);
     return status;
 }
@@ -47,7 +48,8 @@ int remote_fstat(struct remote_file *file, struct nfs_stat_64 *out)
     int status;
 
     remote_lock(mount);
-    status = mount->api->nfs_fstat64(mount->context, file->handle, out);
+    REMOTE_CALL(mount, status,
+                mount->api->nfs_fstat64(mount->context, file->handle, out));
     remote_unlock(mount);
     return status;
 }
@@ -249,8 +251,10 @@ static int read_up_to(struct remote_file *file, uint64_t offset_bytes,
         uint64_t part = ds_min_u64(PIECE_BYTES, length_bytes - done);
 
         remote_lock(mount);
-        got = mount->api->nfs_pread(mount->context, file->handle,
-                                    offset_bytes + done, part, bytes + done);
+        REMOTE_CALL(mount, got,
+                    mount->api->nfs_pread(mount->context, file->handle,
+                                          offset_bytes + done, part,
+                                          bytes + done));
         if (got < 0 || (uint64_t)got > part)
             result = read_failed(file, got, offset_bytes + done, err);
         remote_unlock(mount);
@@ -346,8 +350,9 @@ int remote_write(struct remote_file *file, uint64_t offset_bytes,
         int done;
 
         remote_lock(mount);
-        done = mount->api->nfs_pwrite(mount->context, file->handle,
-                                      offset_bytes, part, next);
+        REMOTE_CALL(mount, done,
+                    mount->api->nfs_pwrite(mount->context, file->handle,
+                                           offset_bytes, part, next));
         remote_unlock(mount);
         if (done <= 0 || (uint64_t)done > part)
             return done < 0 ? done : -EIO;

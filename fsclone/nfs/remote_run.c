@@ -392,8 +392,9 @@ static int set_size(struct remote_file *target, uint64_t size_bytes)
     if (status != 0 || facts.nfs_size == size_bytes)
         return status;
     remote_lock(mount);
-    status =
-        mount->api->nfs_ftruncate(mount->context, target->handle, size_bytes);
+    REMOTE_CALL(
+        mount, status,
+        mount->api->nfs_ftruncate(mount->context, target->handle, size_bytes));
     remote_unlock(mount);
     return status;
 }

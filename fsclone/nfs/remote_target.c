@@ -162,8 +162,9 @@ static int set_attributes(struct remote_file *file,
                                (int)from->nfs_gid) != 0)
         mode &= 0700;
     if (mode != ((unsigned)to->nfs_mode & 07777))
-        status =
-            mount->api->nfs_fchmod(mount->context, file->handle, (int)mode);
+        REMOTE_CALL(
+            mount, status,
+            mount->api->nfs_fchmod(mount->context, file->handle, (int)mode));
     remote_unlock(mount);
     if (status != 0 && status != -EPERM && status != -EACCES)
         return ds_fail_errno(err, -status, file->base.path,
@@ -299,7 +300,8 @@ int remote_sync(struct ds_file *base, struct ds_error *err)
     int status, result = 0;
 
     remote_lock(mount);
-    status = mount->api->nfs_fsync(mount->context, file->handle);
+    REMOTE_CALL(mount, status,
+                mount->api->nfs_fsync(mount->context, file->handle));
     if (status != 0)
         result = remote_fail(mount, status, base->path, "cannot flush", err);
     remote_unlock(mount);
@@ -357,18 +359,22 @@ static int give_name(struct remote_file *file, bool replace)
         return -ENOMEM;
     remote_lock(mount);
     if (replace)
-        status = mount->api->nfs_rename(mount->context, from, to);
+        REMOTE_CALL(mount, status,
+                    mount->api->nfs_rename(mount->context, from, to));
     else
-        status = mount->api->nfs_link(mount->context, from, to);
+        REMOTE_CALL(mount, status,
+                    mount->api->nfs_link(mount->context, from, to));
     remote_unlock(mount);
+    /* Done twice, it no longer finds the old name. */
     if (replace)
-        return status;
+        return status == -ENOENT && has_name(file, file->final_name) ? 0
+                                                                     : status;
     if (status == -EEXIST && has_name(file, file->final_name))
         status = 0;
     if (status != 0)
         return status;
     remote_lock(mount);
-    status = mount->api->nfs_unlink(mount->context, from);
+    REMOTE_CALL(mount, status, mount->api->nfs_unlink(mount->context, from));
     remote_unlock(mount);
     return status == -ENOENT ? 0 : status;
 }
@@ -407,11 +413,13 @@ static void remove_name(struct remote_file *file, const char *name)
 {
     struct remote_mount *mount = file->mount;
     ds_autofree char *path = remote_path(mount, name);
+    int status;
 
     if (path == NULL || !has_name(file, name))
         return;
     remote_lock(mount);
-    (void)mount->api->nfs_unlink(mount->context, path);
+    REMOTE_CALL(mount, status, mount->api->nfs_unlink(mount->context, path));
+    (void)status;
     remote_unlock(mount);
 }
 
