@@ -7,7 +7,7 @@ source "$(dirname "$0")/../lib/lib.bash"
 source "$(dirname "$0")/server.bash"
 in_namespace "$@"
 
-rounds=6
+rounds=4
 begin nfs-restart
 server_need
 disk_make xfs 1G
@@ -52,7 +52,8 @@ spawn restart_often
 restarter=$spawned
 outcomes=()
 for ((i = 0; i < rounds; i++)); do
-    timeout 100 "$DISKSHIFT" convert -q "$server_url/disk.qcow2$server_query" \
+    timeout 60 "$DISKSHIFT" convert -q \
+        "$server_url/disk.qcow2$server_query&patience=20" \
         "$server_url/out$i.vhdx" >"$run/out$i" 2>"$run/err$i"
     outcomes+=($?)
 done
