@@ -679,8 +679,9 @@ static int step(struct nfs42 *session, struct running *running,
     if (result == 0 && running->flight_count > 0)
         result = receive_one(session, running, err);
     if (result == 0 && now_ms() > running->patience.end_ms)
-        result = ds_fail(err, DS_ERR_SYSTEM,
-                         "nfs: the server only puts us off (DELAY, GRACE)");
+        result = ds_fail_errno(err, ETIMEDOUT, NULL,
+                               "nfs: the server puts us off (DELAY, GRACE) or "
+                               "is lost again and again");
     return result;
 }
 

@@ -231,11 +231,12 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* EFAULT is libnfs's word for a call whose connection was lost. */
 static bool is_connection(int status)
 {
-    return status == -EIO || status == -ETIMEDOUT || status == -ECONNRESET ||
-           status == -EPIPE || status == -ECONNREFUSED || status == -EINTR ||
-           status == -ENOTCONN;
+    return status == -EIO || status == -EFAULT || status == -ETIMEDOUT ||
+           status == -ECONNRESET || status == -EPIPE ||
+           status == -ECONNREFUSED || status == -EINTR || status == -ENOTCONN;
 }
 
 static bool is_alive(struct remote_mount *mount)
