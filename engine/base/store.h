@@ -91,6 +91,9 @@ struct ds_space {
 
 struct ds_store_ops {
     const char *name; /* "local" */
+    /** A target's sources may lie in other stores: `run` copies from them by
+     * their `read`. */
+    bool takes_any_source;
 
     /* -- sources -------------------------------------------------------- */
 
@@ -146,6 +149,10 @@ struct ds_store_ops {
     int (*domain)(struct ds_file *source, const char *target_path,
                   struct ds_clone_domain *out, struct ds_error *err);
 
+    /** `path` without what only says how to reach it, which the store keeps in
+     * mind from now on; the caller's to free. NULL: paths have no such part. */
+    int (*plain_path)(const char *path, char **out, struct ds_error *err);
+
     /** The name by which a file at `target_path` refers to `source`: its
      * base name when both lie in one directory, else its absolute name. *out
      * is the caller's to free. REFUSED for what is no regular file. */
@@ -198,6 +205,11 @@ struct ds_store_ops {
 
     /** Remove a target under whatever name it has; for undo. */
     void (*discard)(struct ds_file *target);
+
+    /** By which ways data came into this target, a line for the report. NULL:
+     * there is but one. */
+    void (*account)(const struct ds_file *target, char *text,
+                    size_t text_bytes);
 
     int (*space)(const char *target_path, struct ds_space *out,
                  struct ds_error *err);

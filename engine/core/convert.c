@@ -167,6 +167,20 @@ static int install_extents(struct execution *execution, struct ds_error *err)
     return result;
 }
 
+/* By which ways data came into the files, where there are several. */
+static void note_accounts(struct execution *execution)
+{
+    struct ds_plan *plan = execution->plan;
+    char text[PLAN_NOTE_BYTES];
+
+    for (uint32_t i = 0; i < plan->target->layout.file_count; i++) {
+        if (execution->files[i] == NULL || plan->store->account == NULL)
+            continue;
+        plan->store->account(execution->files[i], text, sizeof(text));
+        plan_note(plan, "%s", text);
+    }
+}
+
 static int run_target(struct execution *execution, struct ds_report *report,
                       struct ds_error *err)
 {
@@ -191,10 +205,12 @@ static int run_target(struct execution *execution, struct ds_report *report,
     if (result == 0)
         result = plan->store->install(execution->files[0],
                                       execution->options->force, err);
-    if (result != 0)
+    if (result != 0) {
         execute_discard(execution);
-    else
+    } else {
+        note_accounts(execution);
         execute_close(execution);
+    }
     return result;
 }
 

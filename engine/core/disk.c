@@ -271,8 +271,13 @@ static int open_path(const char *path, const struct ds_open_options *options,
                      struct ds_disk **out, struct ds_error *err)
 {
     struct ds_file *file = NULL;
-    int result = ds_registry_store(path)->open(path, &file, err);
+    const struct ds_store_ops *store = ds_registry_store(path);
+    int result;
 
+    if (store == NULL)
+        return ds_fail(err, DS_ERR_UNSUPPORTED,
+                       "%.300s: built without paths of this kind", path);
+    result = store->open(path, &file, err);
     if (result != 0)
         return result;
     return ds_disk_open_file(file, NULL, options, out, err);

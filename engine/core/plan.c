@@ -328,6 +328,24 @@ int plan_check_output(const struct ds_plan *plan,
                    plan->paths[0], bytes, limit);
 }
 
+/* Before the target's store sees a file that is not its own. */
+static int check_stores(const struct ds_plan *plan, struct ds_error *err)
+{
+    const struct ds_disk *disk = plan->disk;
+
+    for (uint32_t i = 0; i < disk->file_count; i++) {
+        const struct ds_file *file = disk->files[i];
+
+        if (!plan->store->takes_any_source &&
+            strcmp(file->store->name, plan->store->name) != 0)
+            return ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_UNSUPPORTED,
+                              "plan: the source lies on %s and the target on "
+                              "%s: that way is not possible yet",
+                              file->store->name, plan->store->name);
+    }
+    return 0;
+}
+
 static int prepare(struct ds_plan *plan, const struct ds_target_spec *spec,
                    const struct ds_convert_options *options,
                    struct ds_error *err)
@@ -335,8 +353,10 @@ static int prepare(struct ds_plan *plan, const struct ds_target_spec *spec,
     bool force = options != NULL && options->force;
     enum ds_strategy asked =
         options != NULL ? options->strategy : DS_STRATEGY_AUTO;
-    int result = open_target(plan, spec, err);
+    int result = check_stores(plan, err);
 
+    if (result == 0)
+        result = open_target(plan, spec, err);
     if (options != NULL && options->share_source_file) {
         if (result == 0 && !plan->target->layout.can_refer)
             result = ds_fail(err, DS_ERR_ARG,
@@ -381,6 +401,20 @@ static int prepare(struct ds_plan *plan, const struct ds_target_spec *spec,
     return result;
 }
 
+/* The target is known by its path without what says how to reach it. */
+static int prepare_plain(struct ds_plan *plan,
+                         const struct ds_target_spec *spec,
+                         const struct ds_convert_options *options,
+                         struct ds_error *err)
+{
+    struct ds_target_spec plain = *spec;
+    ds_autofree char *path = NULL;
+    int result = plan->store->plain_path(spec->path, &path, err);
+
+    plain.path = path;
+    return result == 0 ? prepare(plan, &plain, options, err) : result;
+}
+
 int plan_prepare(struct ds_disk *disk, const struct ds_target_spec *spec,
                  const struct ds_convert_options *options, struct ds_plan **out,
                  struct ds_error *err)
@@ -392,7 +426,14 @@ int plan_prepare(struct ds_disk *disk, const struct ds_target_spec *spec,
         return ds_fail_memory(err);
     plan->disk = disk;
     plan->store = ds_registry_store(spec->path);
-    result = prepare(plan, spec, options, err);
+    if (plan->store == NULL)
+        result =
+            ds_fail(err, DS_ERR_UNSUPPORTED,
+                    "%.300s: built without paths of this kind", spec->path);
+    else if (plan->store->plain_path != NULL)
+        result = prepare_plain(plan, spec, options, err);
+    else
+        result = prepare(plan, spec, options, err);
     if (result != 0) {
         ds_plan_free(plan);
         return result;

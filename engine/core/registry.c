@@ -15,6 +15,9 @@ extern const struct ds_format_ops vdi_format_ops;
 extern const struct ds_format_ops ova_format_ops;
 extern const struct ds_format_ops raw_format_ops;
 extern const struct ds_store_ops local_store_ops;
+#ifdef DS_NFS
+extern const struct ds_store_ops remote_store_ops;
+#endif
 
 static const struct ds_format_ops *const formats[] = {
     &vmdk_format_ops, &vhd_format_ops, &vhdx_format_ops, &qcow2_format_ops,
@@ -38,7 +41,12 @@ const struct ds_format_ops *ds_registry_format(const char *name)
 
 const struct ds_store_ops *ds_registry_store(const char *path)
 {
-    (void)path;
+    if (strncmp(path, "nfs://", 6) == 0)
+#ifdef DS_NFS
+        return &remote_store_ops;
+#else
+        return NULL;
+#endif
     return &local_store_ops;
 }
 

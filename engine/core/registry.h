@@ -11,7 +11,7 @@ const struct ds_format_ops *ds_registry_format(const char *name);
 /** The formats by index, NULL past the end. Raw is the last. */
 const struct ds_format_ops *ds_registry_format_at(size_t index);
 
-/** The store that serves `path`. */
+/** The store that serves `path`; NULL: it was left out of this build. */
 const struct ds_store_ops *ds_registry_store(const char *path);
 
 /** The format whose content `file` has. Raw when it is none of the others,

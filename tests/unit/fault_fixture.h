@@ -146,13 +146,13 @@ static int fault_exists(const char *path, struct ds_error *err)
     return local_store_ops.exists(path, err);
 }
 
-static int fault_guard_same(const struct ds_file *const *sources,
+static int fault_guard_same(const struct ds_file *const *of_source,
                             size_t source_count, const char *const *paths,
                             size_t path_count, struct ds_error *err)
 {
     FAULT_HERE("guard_same", paths[0]);
-    return local_store_ops.guard_same(sources, source_count, paths, path_count,
-                                      err);
+    return local_store_ops.guard_same(of_source, source_count, paths,
+                                      path_count, err);
 }
 
 static int fault_create(const struct ds_create_request *request,

@@ -26,14 +26,22 @@ const struct ds_format_description *format_find(const char *format)
     return NULL;
 }
 
+/* Without the options of an nfs:// path. */
+static size_t name_length(const char *path)
+{
+    return strncmp(path, "nfs://", 6) == 0 ? strcspn(path, "?") : strlen(path);
+}
+
 static const char *format_of_name(const char *path)
 {
-    const char *dot = strrchr(path, '.');
+    size_t length = name_length(path);
+    const char *dot = memrchr(path, '.', length);
 
-    if (dot == NULL || strchr(dot, '/') != NULL)
+    if (dot == NULL || memchr(dot, '/', length - (size_t)(dot - path)) != NULL)
         return NULL;
     for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++)
-        if (strcasecmp(dot, endings[i].ending) == 0)
+        if (strlen(endings[i].ending) == length - (size_t)(dot - path) &&
+            strncasecmp(dot, endings[i].ending, strlen(endings[i].ending)) == 0)
             return endings[i].format;
     return NULL;
 }

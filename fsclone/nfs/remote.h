@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store of files on NFS servers that nobody has mounted:
+ *
+ *   nfs://host[:port]/export/directory/name[?key=value&...]
+ *
+ *   engine ---- struct ds_store_ops ----> remote_open, _target, _run
+ *                                          |                      |
+ *        names, attributes, reads, writes  |                      | CLONE,
+ * COPY, NFSv3 by libnfs                   |                      | DEALLOCATE
+ * ... struct remote_mount <--+                     | | | struct remote_server
+ * ---- struct nfs42 <-----+
+ *
+ * A server is known by host, port and user, a mount by its server and the
+ * directory; both are shared by all files there and live until the process
+ * ends. A file has a handle of each kind. That both mean the same file is not
+ * taken for granted: the two sides' file ids must agree, else NFSv4.2 is not
+ * used and the report says why.
+ *
+ * What can be shared is found out by cloning one block of the source into a
+ * file beside the target, which is removed at once (remote_domain.c). Data that
+ * the server will not share it is asked to copy (COPY, synchronous), what it
+ * will not copy is read and written here; each target keeps count of which
+ * (`account`).
+ *
+ * libnfs is loaded when the first nfs:// path is used, since to start with a
+ * further shared library would cost every run of the program its time. It is
+ * called under the mount's lock, its contexts being for one thread.
+ *
+ * Writes by NFSv3 are flushed one by one where there is no NFSv4.2; where there
+ * is, they are flushed together at the end, and a write verifier that changed
+ * since the beginning is an error: the server lost some.
+ *
+ * No locks: NFSv3's are a service of their own that libnfs does not speak. So a
+ * leftover .partial is never cleared, it is refused with a word on what to do.
+ * Whether somebody has a source open for writing is asked by LOCKT, where there
+ * is NFSv4.2, and seen from VMware's lock files.
+ */
+#ifndef REMOTE_H
+#define REMOTE_H
+
+#include <nfsc/libnfs.h>
+#include <pthread.h>
+
+#include "nfs42.h"
+#include "store.h"
+
+#define REMOTE_SCHEME "nfs://"
+#define REMOTE_PORT_STANDARD 2049u
+
+extern const struct ds_store_ops remote_store_ops;
+
+/* -- remote_url.c: paths -------------------------------------------------- */
+
+/* How to reach a server. Given once with any path of it, it holds for all. */
+struct remote_settings {
+    uint16_t port;       /* of NFS; 0: the standard one */
+    uint16_t mount_port; /* of MOUNT; 0: ask the server's rpcbind */
+    struct nfs_user user;
+    bool no_nfs42;   /* not to be tried */
+    int timeout_ms;  /* for one reply */
+    int patience_ms; /* for a server that only says DELAY, or is restarted */
+};
+
+struct remote_url {
+    char *host;      /* without the brackets of IPv6 */
+    char *directory; /* from the server's root; "/" at least */
+    char *name;      /* in it; may be empty */
+    char *plain;     /* the path without its options */
+    bool has_settings;
+    struct remote_settings settings; /* defaults for what is not said */
+};
+
+/** ARG when it is no such path or has options that are not known. */
+int remote_url_parse(const char *path, struct remote_url *out,
+                     struct ds_error *err);
+void remote_url_free(struct remote_url *url);
+
+/* -- remote_api.c: libnfs ------------------------------------------------- */
+
+#define REMOTE_API(FUNCTION)                                                   \
+    FUNCTION(nfs_init_context)                                                 \
+    FUNCTION(nfs_destroy_context)                                              \
+    FUNCTION(nfs_get_error)                                                    \
+    FUNCTION(nfs_parse_url_dir)                                                \
+    FUNCTION(nfs_destroy_url)                                                  \
+    FUNCTION(nfs_set_dircache)                                                 \
+    FUNCTION(nfs_set_autoreconnect)                                            \
+    FUNCTION(nfs_set_timeout)                                                  \
+    FUNCTION(nfs_mount)                                                        \
+    FUNCTION(nfs_lstat64)                                                      \
+    FUNCTION(nfs_fstat64)                                                      \
+    FUNCTION(nfs_statvfs64)                                                    \
+    FUNCTION(nfs_open2)                                                        \
+    FUNCTION(nfs_close)                                                        \
+    FUNCTION(nfs_pread)                                                        \
+    FUNCTION(nfs_pwrite)                                                       \
+    FUNCTION(nfs_fsync)                                                        \
+    FUNCTION(nfs_ftruncate)                                                    \
+    FUNCTION(nfs_fchmod)                                                       \
+    FUNCTION(nfs_fchown)                                                       \
+    FUNCTION(nfs_link)                                                         \
+    FUNCTION(nfs_rename)                                                       \
+    FUNCTION(nfs_unlink)                                                       \
+    FUNCTION(nfs_opendir)                                                      \
+    FUNCTION(nfs_readdir)                                                      \
+    FUNCTION(nfs_closedir)
+
+#define REMOTE_API_MEMBER(name) __typeof__(name) *name;
+struct remote_api {
+    REMOTE_API(REMOTE_API_MEMBER)
+};
+#undef REMOTE_API_MEMBER
+
+/** libnfs, loaded at the first call. UNSUPPORTED, naming the package, when it
+ * is not there. */
+int remote_api(const struct remote_api **out, struct ds_error *err);
+
+/* -- remote_mount.c: servers and mounts ----------------------------------- */
+
+struct remote_server {
+    struct remote_server *next;
+    char *host;
+    struct remote_settings settings;
+    /* NFSv4.2, under the lock: */
+    pthread_mutex_t lock;
+    struct nfs42 *session; /* NULL: none, or not yet */
+    bool session_tried;
+    bool copy_refused;       /* it has no COPY that suits us */
+    struct ds_error why_not; /* message: why there is no session */
+};
+
+struct remote_mount {
+    struct remote_mount *next;
+    struct remote_server *server;
+    const struct remote_api *api;
+    char *directory;      /* from the server's root */
+    char *mounted;        /* what of it is mounted */
+    bool given_up;        /* the server did not come back */
+    char *inner;          /* of it, what is beyond the mounted export; "" or
+                             "/...", no slash at the end */
+    pthread_mutex_t lock; /* for all calls to libnfs */
+    struct nfs_context *context;
+    /* What the last probe found between files of that filesystem (fsid) and
+     * this directory; under the lock. */
+    bool probed;
+    uint64_t probed_dev;
+    struct ds_clone_domain domain;
+};
+
+/** The mount of url->directory; not owned. */
+int remote_mount_get(const struct remote_url *url, struct remote_mount **out,
+                     struct ds_error *err);
+/** Around calls to libnfs. */
+void remote_lock(struct remote_mount *mount);
+void remote_unlock(struct remote_mount *mount);
+/** Whether a call that ended with `status` is to be made again: libnfs gives a
+ * connection up at the first refusal, so what follows a restart of the server
+ * is up to us. Waits and mounts anew, up to the server's patience, counted from
+ * the first time in *begun_ms (0 at first). Under the lock. */
+bool remote_again(struct remote_mount *mount, int status, int64_t *begun_ms);
+/* Only for what may be done twice. */
+#define REMOTE_CALL(mount, status, call)                                       \
+    do {                                                                       \
+        int64_t begun_ms_ = 0;                                                 \
+        do                                                                     \
+            (status) = (call);                                                 \
+        while (remote_again((mount), (status), &begun_ms_));                   \
+    } while (0)
+/** Error `-status` of a call to libnfs, which said why; under the lock. */
+int remote_fail(struct remote_mount *mount, int status, const char *path,
+                const char *what, struct ds_error *err);
+
+/** The server's session, with its lock held; NULL: there is none, and the
+ * lock is not held. */
+struct nfs42 *remote_session(struct remote_server *server);
+void remote_session_done(struct remote_server *server);
+
+/* -- files ----------------------------------------------------------------- */
+
+/* By which way data came into a target. */
+struct remote_account {
+    uint64_t cloned_bytes, clone_count;
+    uint64_t copied_bytes, copy_count; /* by the server */
+    uint64_t written_bytes, write_count;
+    uint64_t read_bytes, read_count;
+};
+
+struct remote_file {
+    struct ds_file base;
+    struct remote_mount *mount;
+    char *name; /* in the mount's directory, as it is now */
+    struct nfsfh *handle;
+    struct nfs_stat_64 opened; /* as then: kind, owner, file id */
+    struct nfs_stat_64 quiet;  /* as at quiesce */
+    bool is_quiet;
+    bool is_steady; /* not written here: small reads go by the window */
+    pthread_mutex_t window_lock;
+    uint8_t *window; /* the last one read */
+    uint64_t window_offset_bytes;
+    size_t window_bytes; /* 0: none */
+    bool handle42_tried;
+    struct nfs42_handle handle42; /* length 0: NFSv4.2 cannot be used */
+    struct ds_error why_not42;
+    /* targets: */
+    char *final_name; /* NULL: a source, or read back */
+    char *final_path;
+    bool installed;
+    bool discarded;
+    bool has_verifier; /* of writes before the first */
+    uint8_t verifier[NFS42_VERIFIER_BYTES];
+    struct remote_account account;
+};
+
+static inline struct remote_file *remote_of(const struct ds_file *file)
+{
+    return (struct remote_file *)(uintptr_t)file;
+}
+
+static inline bool remote_is(const struct ds_file *file)
+{
+    return file->store == &remote_store_ops;
+}
+
+/** The path of `name` in the mount, as libnfs takes it; owned by the caller,
+ * NULL when out of memory. */
+char *remote_path(const struct remote_mount *mount, const char *name);
+/** lstat; 0 or -errno. */
+int remote_stat(struct remote_mount *mount, const char *name,
+                struct nfs_stat_64 *out);
+int remote_fstat(struct remote_file *file, struct nfs_stat_64 *out);
+static inline bool remote_same_inode(const struct nfs_stat_64 *a,
+                                     const struct nfs_stat_64 *b)
+{
+    return a->nfs_dev == b->nfs_dev && a->nfs_ino == b->nfs_ino;
+}
+
+/* remote_open.c */
+int remote_open(const char *path, struct ds_file **out, struct ds_error *err);
+/** Open `name` in the mount; `flags` as of open(2). `path` names it. */
+int remote_open_name(struct remote_mount *mount, const char *name,
+                     const char *path, int flags, struct remote_file **out,
+                     struct ds_error *err);
+int remote_open_reference(const struct ds_file *from,
+                          const char *allow_directory, const char *name,
+                          struct ds_file **out, struct ds_error *err);
+void remote_close(struct ds_file *file);
+bool remote_same(const struct ds_file *a, const struct ds_file *b);
+int remote_read(struct ds_file *file, uint64_t offset_bytes, void *buffer,
+                size_t length_bytes, struct ds_error *err);
+/** What was read before may be old. */
+void remote_forget_window(struct remote_file *file);
+/** 0 or -errno. */
+int remote_write(struct remote_file *file, uint64_t offset_bytes,
+                 const void *bytes, uint64_t length_bytes);
+int remote_physical(struct ds_file *file, uint64_t offset_bytes,
+                    uint64_t length_bytes, struct ds_physical_extent *extents,
+                    size_t extent_count_max, size_t *count,
+                    struct ds_error *err);
+int remote_storage_id(struct ds_file *file, struct ds_storage_id *out,
+                      struct ds_error *err);
+/** Its NFSv4.2 handle; NULL: there is none that is surely the same file, see
+ * why_not42. Takes the session's lock. */
+const struct nfs42_handle *remote_handle42(struct remote_file *file);
+
+/* remote_quiet.c */
+int remote_quiesce(struct ds_file *file, struct ds_error *err);
+int remote_check_unchanged(struct ds_file *file, struct ds_error *err);
+
+/* remote_domain.c */
+int remote_domain(struct ds_file *source, const char *target_path,
+                  struct ds_clone_domain *out, struct ds_error *err);
+
+/* remote_target.c */
+int remote_name_for(const struct ds_file *source, const char *target_path,
+                    char **out, struct ds_error *err);
+int remote_exists(const char *path, struct ds_error *err);
+int remote_guard_same(const struct ds_file *const *sources, size_t source_count,
+                      const char *const *paths, size_t path_count,
+                      struct ds_error *err);
+int remote_create(const struct ds_create_request *request, struct ds_file **out,
+                  struct ds_error *err);
+int remote_sync(struct ds_file *file, struct ds_error *err);
+int remote_reopen(struct ds_file *target, struct ds_file **out,
+                  struct ds_error *err);
+int remote_install(struct ds_file *target, bool replace, struct ds_error *err);
+void remote_discard(struct ds_file *target);
+int remote_space(const char *target_path, struct ds_space *out,
+                 struct ds_error *err);
+int remote_plain_path(const char *path, char **out, struct ds_error *err);
+void remote_account_text(const struct ds_file *target, char *text,
+                         size_t text_bytes);
+
+/* remote_run.c */
+int remote_run(const struct ds_run *run, struct ds_op *ops, size_t count,
+               struct ds_error *err);
+
+#endif
