@@ -31,17 +31,21 @@ static double now_seconds(void)
 
 /* -- verification -----------------------------------------------------------*/
 
-/* Which disk it is of, and where in that. */
-static int fail_difference(const struct ds_disk *disk, uint64_t position,
+/* Which disk it is of, and where in that; unless it is the source that is no
+ * longer what it was. */
+static int fail_difference(struct ds_disk *disk, uint64_t position,
                            struct ds_error *err)
 {
     const struct ds_part *part = disk_part_at(disk, position);
+    int result = ds_disk_check_unchanged(disk, err);
 
-    return ds_fail(err, DS_ERR_SYSTEM,
-                   "verify: the target differs from %s at guest offset "
-                   "%" PRIu64 "; it was removed",
-                   ds_disk_layer_path(disk, part->first_layer),
-                   position - part->begin_bytes);
+    return result != 0
+               ? result
+               : ds_fail(err, DS_ERR_SYSTEM,
+                         "verify: the target differs from %s at guest offset "
+                         "%" PRIu64 "; it was removed",
+                         ds_disk_layer_path(disk, part->first_layer),
+                         position - part->begin_bytes);
 }
 
 static int compare(struct execution *execution, struct ds_disk *target,

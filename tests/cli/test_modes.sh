@@ -38,7 +38,7 @@ converted "the snapshot for its owner" '0:0 600'
 chmod 640 over.qcow2 && chmod 604 base.qcow2
 converted "what both grant" '0:0 600'
 chmod 644 base.qcow2 over.qcow2 && chgrp 12345 over.qcow2
-converted "another group's snapshot" '0:0 604'
+converted "another group's snapshot" '0:0 644'
 chgrp 0 over.qcow2 && chown 12345 base.qcow2 && chmod 600 over.qcow2
 converted "another owner's base" '0:0 600'
 chown 0 base.qcow2 && chmod 644 over.qcow2

@@ -122,11 +122,8 @@ static bool change_once(const struct conversion *conversion, unsigned nth,
     else if (result == -DS_ERR_REFUSED &&
              strstr(err.message, "changed it during the work") != NULL)
         outcome->refused++;
-    else if (strstr(err.message, "the target differs from the source") == NULL)
-        /* also a way to notice it */
-        scratch_no_error(result, &err);
     else
-        outcome->refused++;
+        scratch_no_error(result, &err);
     if (result == 0)
         remove_target(conversion);
     else

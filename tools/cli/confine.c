@@ -10,6 +10,7 @@
  *   --key-file                    x
  *   a target's directory                      plan  convert
  *   /proc/self/mountinfo          x                       which NFS it is
+ *   libraries, names of hosts     x                       for nfs:// paths
  *
  * Landlock admits beneath a directory; which of these files may be opened is
  * decided by the rules for references, before it.
@@ -25,7 +26,17 @@
 
 /* For each operand three, one for each target, and what is but once. */
 #define PLACE_COUNT_MAX(options)                                               \
-    (3 * (options)->operand_count + (options)->target_count + 6)
+    (3 * (options)->operand_count + (options)->target_count + 6 +              \
+     ARRAY_COUNT(network_places))
+
+/* What the C library and libnfs, which is loaded when it is first needed, read
+ * to reach a server by its name. */
+static const char *const network_places[] = {
+    "/lib",           "/usr/lib",       "/lib64",
+    "/usr/lib64",     "/usr/local/lib", "/etc/ld.so.cache",
+    "/etc/host.conf", "/etc/hosts",     "/etc/nsswitch.conf",
+    "/etc/gai.conf",  "/etc/services",  "/etc/resolv.conf",
+};
 
 struct places {
     struct sandbox_place *list;
@@ -188,6 +199,18 @@ static bool wants_network(const struct options *options)
     return false;
 }
 
+static int add_network(struct places *places, const struct options *options,
+                       struct ds_error *err)
+{
+    int result = 0;
+
+    for (size_t i = 0; i < ARRAY_COUNT(network_places) && result == 0 &&
+                       wants_network(options);
+         i++)
+        result = add(places, network_places[i], SANDBOX_READ, err);
+    return result;
+}
+
 static void warn(const struct options *options)
 {
     if (options->sandbox == SANDBOX_AUTO && confinement.state.lacking != NULL)
@@ -206,6 +229,8 @@ int confine_enter(const struct options *options, struct ds_error *err)
         result = add_targets(&places, options, err);
     if (result == 0 && request.mode != SANDBOX_OFF)
         result = add_sources(&places, options, err);
+    if (result == 0 && request.mode != SANDBOX_OFF)
+        result = add_network(&places, options, err);
     if (result != 0)
         return result;
     request.places = places.list;
@@ -227,6 +252,8 @@ int confine_narrow(const struct options *options, struct ds_error *err)
     result = places_make(&places, options, err);
     if (result == 0)
         result = add_targets(&places, options, err);
+    if (result == 0)
+        result = add_network(&places, options, err);
     /* Its target names the source's own file and is read back through it. */
     if (result == 0 && options->share_source_file)
         result = add_sources(&places, options, err);
