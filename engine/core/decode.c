@@ -198,8 +198,8 @@ static int write_group(const struct decoding *d, const struct group *group,
                            err);
 }
 
-static struct witness_record record_of(const struct group *group,
-                                       const uint8_t *bytes)
+static void note(struct witness *witness, const struct group *group,
+                 const uint8_t *bytes)
 {
     struct witness_place place = { 0 };
     struct witness_record record = {
@@ -213,15 +213,13 @@ static struct witness_record record_of(const struct group *group,
         witness_place_add(&place, &group->extents[i]);
     record.place = witness_place_end(&place);
     record.digest = XXH3_128bits(bytes, (size_t)group->length_bytes);
-    return record;
+    witness_note(witness, &record);
 }
 
 static int decode_group(struct decoding *d, struct worker *worker, int *status,
                         struct ds_error *err)
 {
     const struct group *group = &worker->group;
-    struct witness *witness = d->job->witness;
-    struct witness_record record = { 0 };
     int result;
 
     if (worker->buffer == NULL) {
@@ -232,16 +230,10 @@ static int decode_group(struct decoding *d, struct worker *worker, int *status,
     worker->reader.files = d->quiet.sources;
     result = reader_gather(&worker->reader, group->extents, group->count,
                            worker->buffer, err);
-    if (result == 0 && witness != NULL)
-        record = record_of(group, worker->buffer);
-    if (result == 0)
-        result = write_group(d, group, worker->buffer, status, err);
-    if (result != 0 || *status != 0 || witness == NULL)
-        return result;
-    witness_read_back(&record, d->quiet.targets[group->target_index],
-                      group->target_offset_bytes, worker->buffer);
-    witness_note(witness, &record);
-    return 0;
+    if (result == 0 && d->job->witness != NULL)
+        note(d->job->witness, group, worker->buffer);
+    return result != 0 ? result
+                       : write_group(d, group, worker->buffer, status, err);
 }
 
 /* Tell how far all have come. Only the caller does. */

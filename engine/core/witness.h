@@ -18,7 +18,7 @@
  * bytes were written does not enter: only where they are found.
  *
  * Reading may be over by then. Where the store can read past its cache, each
- * piece is read from storage when it was written, while others are decoded and
+ * piece of a copy is read from storage when it was written, while others are
  * written, and its record keeps where that was. If the target's map finds the
  * guest's bytes at that very place, T was read. Nothing is written there again:
  * operations do not overlap (place.h), and a table that did would be found
