@@ -198,6 +198,18 @@ struct ds_store_ops {
      * the name exists and !replace. */
     int (*install)(struct ds_file *target, bool replace, struct ds_error *err);
 
+    /** Give one of a target's further files its final name, as `install`
+     * without replacing. The .partial name stays as a second one until
+     * `settle`, right before the first file gets its own. NULL: there is only
+     * `install`. */
+    int (*install_part)(struct ds_file *target, struct ds_error *err);
+    void (*settle)(struct ds_file *target);
+
+    /** Whether `path` was left by `install_part` of a maker that is gone: it
+     * has both names and nobody's lock. 1, 0, negated class. With `remove` it
+     * is removed. NULL: never. */
+    int (*abandoned)(const char *path, bool remove, struct ds_error *err);
+
     /** Whether the target has replaced another file, though `install` then
      * failed: the other is gone and this one is whole, so it is better left.
      * NULL: never. */

@@ -167,8 +167,20 @@ static int install_extents(struct execution *execution, struct ds_error *err)
     for (uint32_t i = 1; i < plan->target->layout.file_count && result == 0;
          i++)
         if (execution->files[i] != NULL)
-            result = plan->store->install(execution->files[i], false, err);
+            result =
+                plan->store->install_part != NULL
+                    ? plan->store->install_part(execution->files[i], err)
+                    : plan->store->install(execution->files[i], false, err);
     return result;
+}
+
+static void settle_extents(struct execution *execution)
+{
+    const struct ds_plan *plan = execution->plan;
+
+    for (uint32_t i = 1; i < plan->target->layout.file_count; i++)
+        if (execution->files[i] != NULL && plan->store->settle != NULL)
+            plan->store->settle(execution->files[i]);
 }
 
 /* By which ways data came into the files, where there are several. */
@@ -206,6 +218,8 @@ static int run_target(struct execution *execution, struct ds_report *report,
         result = read_back(execution, report, err);
     if (result == 0)
         result = ds_disk_check_unchanged(plan->disk, err);
+    if (result == 0)
+        settle_extents(execution);
     if (result == 0)
         result = plan->store->install(execution->files[0],
                                       execution->options->force, err);

@@ -27,6 +27,20 @@ static char *suffixed(const char *path, unsigned number, const char *suffix)
 
 #define FRESH_NAME_TRIES 1000u
 
+/* What a maker that was killed left is no file, but it goes when the next one
+ * begins. */
+static int is_taken(const struct ds_plan *plan, const char *name,
+                    struct ds_error *err)
+{
+    int exists = plan->store->exists(name, err);
+    int abandoned;
+
+    if (exists <= 0 || plan->store->abandoned == NULL)
+        return exists;
+    abandoned = plan->store->abandoned(name, false, err);
+    return abandoned < 0 ? abandoned : abandoned == 0;
+}
+
 /* An extent file never takes the name of one that is there: the old
  * descriptor, should it survive, must still find its own. */
 static int fresh_name(struct ds_plan *plan, uint32_t index, const char *path,
@@ -38,7 +52,7 @@ static int fresh_name(struct ds_plan *plan, uint32_t index, const char *path,
 
         if (name == NULL)
             return ds_fail_memory(err);
-        exists = plan->store->exists(name, err);
+        exists = is_taken(plan, name, err);
         if (exists == 0) {
             plan->paths[index] = name;
             return 0;

@@ -8,6 +8,18 @@
  * Where the filesystem has no such rename (NFS) it is link, then unlink: a
  * crash between leaves both names of a whole file, and the next maker of the
  * same name clears the .partial.
+ *
+ * A target of several files has its first one named last. The others get their
+ * final names by link, and keep the .partial ones for as long as it lasts until
+ * then:
+ *
+ *   others   link, fsync(directory)             unlink .partial
+ *   first                            read back                  rename, fsync
+ *   killed   |------ both names: abandoned, both go ------|--?--| complete
+ *
+ * So whoever comes later can tell an extent that nothing refers to from one
+ * that is somebody's, and by its lock whether its maker is gone. Only between
+ * the last two calls can it be left with its final name alone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -54,7 +66,21 @@ static int rename_over(struct local_target *target, const char *partial,
     return 0;
 }
 
-static int give_name(struct local_file *local, bool replace,
+/* Both names; where there are no links, or two names may mean a whole file, the
+ * final one alone. */
+static int link_or_rename(const struct local_file *local, const char *partial,
+                          const char *final)
+{
+    int directory_fd = local->target.directory_fd;
+    if (!local_is_remote(local->fd) &&
+        linkat(directory_fd, partial, directory_fd, final, 0) == 0)
+        return 0;
+    return rename_without_replace(directory_fd, partial, final);
+}
+
+enum way { WAY_KEEP_BOTH, WAY_NEW, WAY_REPLACE };
+
+static int give_name(struct local_file *local, enum way way,
                      struct ds_error *err)
 {
     struct local_target *target = &local->target;
@@ -68,14 +94,18 @@ static int give_name(struct local_file *local, bool replace,
     if (rc == 0)
         return ds_fail_at(err, &local->base, DS_OFFSET_NONE, DS_ERR_REFUSED,
                           "local: target: somebody removed or replaced it");
-    if (!replace)
+    if (way == WAY_KEEP_BOTH)
+        rc = link_or_rename(local, partial, final);
+    else if (way == WAY_NEW)
         rc = rename_without_replace(target->directory_fd, partial, final);
     else
         rc = rename_over(target, partial, final);
     /* A link that NFS repeated answers EEXIST to its own success. */
     if (rc == -EEXIST &&
         local_has_name(local->fd, target->directory_fd, final) == 1)
-        rc = unlinkat(target->directory_fd, partial, 0) == 0 ? 0 : -errno;
+        rc = way == WAY_KEEP_BOTH                              ? 0
+             : unlinkat(target->directory_fd, partial, 0) == 0 ? 0
+                                                               : -errno;
     if (rc == -EEXIST)
         return ds_fail_at(err, &named, DS_OFFSET_NONE, DS_ERR_REFUSED,
                           "local: target: exists");
@@ -97,7 +127,7 @@ static int flush_directory(const struct local_target *target,
                          "local: target: cannot flush its directory");
 }
 
-int local_install(struct ds_file *file, bool replace, struct ds_error *err)
+static int install(struct ds_file *file, enum way way, struct ds_error *err)
 {
     struct local_file *local = local_of(file);
     struct local_target *target = &local->target;
@@ -105,7 +135,7 @@ int local_install(struct ds_file *file, bool replace, struct ds_error *err)
         return ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_ARG,
                           "local: target: is not one that was created");
     if (!target->installed) {
-        int rc = give_name(local, replace, err);
+        int rc = give_name(local, way, err);
         if (rc != 0)
             return rc;
         char *path = strdup(target->final_path);
@@ -115,6 +145,27 @@ int local_install(struct ds_file *file, bool replace, struct ds_error *err)
         }
     }
     return flush_directory(target, err);
+}
+
+int local_install(struct ds_file *file, bool replace, struct ds_error *err)
+{
+    return install(file, replace ? WAY_REPLACE : WAY_NEW, err);
+}
+
+int local_install_part(struct ds_file *file, struct ds_error *err)
+{
+    return install(file, WAY_KEEP_BOTH, err);
+}
+
+void local_settle(struct ds_file *file)
+{
+    struct local_file *local = local_of(file);
+    struct local_target *target = &local->target;
+    if (target->partial_path == NULL || !target->installed || target->discarded)
+        return;
+    const char *partial = local_name_of(target->partial_path);
+    if (local_has_name(local->fd, target->directory_fd, partial) == 1)
+        (void)unlinkat(target->directory_fd, partial, 0);
 }
 
 bool local_has_replaced(const struct ds_file *file)

@@ -106,6 +106,39 @@ static int clear_leftover(int directory_fd, const char *path,
     return 0;
 }
 
+/* The lock comes first: while its maker lives, nothing is looked at. */
+static int take_abandoned(const char *path, const char *partial, bool remove)
+{
+    ds_auto(local_cleanup_fd) int fd =
+        open_at(AT_FDCWD, partial,
+                O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return errno == ENOENT || errno == ELOOP || errno == EACCES ? 0
+                                                                    : -errno;
+    /* There a whole file may have both names: local_install.c. */
+    int rc = local_is_remote(fd) ? 0 : lock_named(fd, AT_FDCWD, partial);
+    if (rc == 1)
+        rc = local_has_name(fd, AT_FDCWD, path);
+    if (rc == -EWOULDBLOCK)
+        return 0; /* its maker lives */
+    if (rc != 1 || !remove)
+        return rc;
+    if (unlinkat(AT_FDCWD, path, 0) != 0 || unlinkat(AT_FDCWD, partial, 0) != 0)
+        return -errno;
+    return 1;
+}
+
+int local_abandoned(const char *path, bool remove, struct ds_error *err)
+{
+    ds_autofree char *partial = partial_of(path);
+    if (partial == NULL)
+        return ds_fail_memory(err);
+    int rc = take_abandoned(path, partial, remove);
+    return rc >= 0 ? rc
+                   : ds_fail_errno(err, -rc, path,
+                                   "local: target: cannot clear leftover");
+}
+
 static int create_locked(int directory_fd, const char *path, int *out,
                          struct ds_error *err)
 {

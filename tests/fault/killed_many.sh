@@ -78,11 +78,9 @@ lane() {
         files=(k*.partial)
         ((${#files[@]} == 0)) || partial=$((partial + 1))
         ((${#files[@]} <= 2)) || echo "$line: left ${files[*]}"
-        # An extent that nothing refers to, in the way of a run without --force.
-        [[ -e $target || -z $(echo k-*.vmdk) ]] || {
-            extents=$((extents + 1))
-            rm -f k-*.vmdk
-        }
+        # Extents that were named, and no descriptor yet: the next run's to clear.
+        files=(k-*.vmdk)
+        [[ -e $target ]] || ((${#files[@]} == 0)) || extents=$((extents + 1))
         wrong_target "$format" "$target" "$options"
         ((i % 10 < 9)) && continue
         # The next run is right and clears.

@@ -184,6 +184,12 @@ static int fault_reopen(struct ds_file *target, struct ds_file **out,
     return fault_adopt(local_store_ops.reopen(target, out, err), out);
 }
 
+static int fault_install_part(struct ds_file *target, struct ds_error *err)
+{
+    FAULT_HERE("install_part", target->path);
+    return local_store_ops.install_part(target, err);
+}
+
 static int fault_install(struct ds_file *target, bool replace,
                          struct ds_error *err)
 {
@@ -216,6 +222,7 @@ static inline void fault_store_init(void)
     fault_store.run = fault_run;
     fault_store.reopen = fault_reopen;
     fault_store.install = fault_install;
+    fault_store.install_part = fault_install_part;
     fault_store.space = fault_space;
 }
 
