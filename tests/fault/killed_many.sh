@@ -126,7 +126,7 @@ read -r killed done partial extents < <(cat lane*/figures |
     awk '{ for (i = 1; i <= 4; i++) s[i] += $i }
          END { print s[1], s[2], s[3], s[4] }')
 what="$killed killed, $done done before, $lane_count at a time; $partial times \
-a .partial was left, $extents times an extent that nothing refers to"
+a .partial was left, $extents times an extent without a descriptor"
 if [[ -z $wrong ]]; then
     case_ok "$what: nothing lost"
 else

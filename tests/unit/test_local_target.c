@@ -144,6 +144,48 @@ static void test_local_install__replaces_only_when_told(void **state)
     assert_false(exists("d.partial"));
 }
 
+static int look_abandoned(const char *name, bool remove)
+{
+    struct ds_error err = DS_ERROR_INIT;
+    int rc = local_abandoned(scratch_path(name), remove, &err);
+    assert_true(rc >= 0);
+    return rc;
+}
+
+/* Both names and no lock: that alone is nobody's. */
+static void test_local_abandoned__by_both_names_and_no_lock(void **state)
+{
+    (void)state;
+    struct ds_error err = DS_ERROR_INIT;
+    struct ds_file *file = scratch_create(scratch_path("p"), NULL, false);
+    assert_int_equal(look_abandoned("p", true), 0); /* one name */
+    scratch_no_error(local_install_part(file, &err), &err);
+    assert_int_equal(access(scratch_path("p.partial"), F_OK), 0);
+    assert_int_equal(look_abandoned("p", true), 0); /* its maker lives */
+    local_close(file);
+    assert_int_equal(look_abandoned("p", false), 1);
+    assert_int_equal(access(scratch_path("p"), F_OK), 0);
+    assert_int_equal(look_abandoned("p", true), 1);
+    assert_int_not_equal(access(scratch_path("p"), F_OK), 0);
+    assert_int_not_equal(access(scratch_path("p.partial"), F_OK), 0);
+}
+
+static void test_local_abandoned__not_what_was_finished(void **state)
+{
+    (void)state;
+    struct ds_error err = DS_ERROR_INIT;
+    struct ds_file *file = scratch_create(scratch_path("q"), NULL, false);
+    scratch_no_error(local_install_part(file, &err), &err);
+    local_settle(file);
+    local_close(file);
+    assert_int_not_equal(access(scratch_path("q.partial"), F_OK), 0);
+    assert_int_equal(look_abandoned("q", true), 0);
+    scratch_write(scratch_path("q.partial"), "of another", 10);
+    assert_int_equal(look_abandoned("q", true), 0);
+    assert_int_equal(access(scratch_path("q"), F_OK), 0);
+    assert_int_equal(access(scratch_path("q.partial"), F_OK), 0);
+}
+
 static void test_local_install__notices_a_taken_name(void **state)
 {
     (void)state;
@@ -383,6 +425,8 @@ int main(void)
         cmocka_unit_test(test_local_create__leftover_must_be_a_file),
         cmocka_unit_test(test_local_create__one_of_many_wins),
         cmocka_unit_test(test_local_install__replaces_only_when_told),
+        cmocka_unit_test(test_local_abandoned__by_both_names_and_no_lock),
+        cmocka_unit_test(test_local_abandoned__not_what_was_finished),
         cmocka_unit_test(test_local_install__notices_a_taken_name),
         cmocka_unit_test(test_local_discard__under_either_name),
         cmocka_unit_test(test_local_guard_same__by_any_name),
