@@ -109,12 +109,15 @@ void help_all(void)
     const struct verb *verb;
 
     printf("diskshift converts virtual disks by sharing their blocks.\n\n"
-           "Usage: diskshift VERB [OPTION]... SOURCE [TARGET]\n\n"
+           "Usage: diskshift VERB [OPTION]... SOURCE... [TARGET]\n\n"
            "Verbs:\n");
     for (size_t i = 0; (verb = verb_at(i)) != NULL; i++)
         printf("  %-15s %s\n", verb->name, verb->summary);
     printf("  %-15s %s\n", "help", "print this, or help VERB");
     print_formats();
+    printf(
+        "\nSOURCE and TARGET are files, SOURCE also a block device. Both may "
+        "be\nnfs://HOST/DIRECTORY/NAME, which needs no mount.\n");
     printf("\n'diskshift help VERB' lists a verb's options. 'diskshift "
            "--version' prints\nthe version. The manual: man diskshift.\n");
 }
