@@ -43,8 +43,7 @@ struct ds_clone_domain {
 
 enum ds_physical_flags {
     DS_PHYSICAL_UNWRITTEN = 1, /* allocated, reads as zeros */
-    DS_PHYSICAL_SHARED = 2,    /* somebody else refers to the blocks too */
-    DS_PHYSICAL_UNPROVABLE = 4 /* unknown, delalloc, encoded, inline, not
+    DS_PHYSICAL_UNPROVABLE = 2 /* unknown, delalloc, encoded, inline, not
                                   aligned, or no address: must be read */
 };
 
@@ -137,6 +136,11 @@ struct ds_store_ops {
                     uint64_t length_bytes, struct ds_physical_extent *extents,
                     size_t extent_count_max, size_t *count,
                     struct ds_error *err);
+    /** Of a range of the file, the bytes on storage that nobody else refers
+     * to: what removing it frees. NULL: the store cannot tell. */
+    int (*exclusive)(struct ds_file *file, uint64_t offset_bytes,
+                     uint64_t length_bytes, uint64_t *bytes,
+                     struct ds_error *err);
     /** Let the next `physical` ask anew. NULL: nothing is remembered. */
     void (*forget)(struct ds_file *file);
     int (*storage_id)(struct ds_file *file, struct ds_storage_id *out,

@@ -94,6 +94,20 @@ static int subfile_physical(struct ds_file *file, uint64_t offset_bytes,
     return result;
 }
 
+static int subfile_exclusive(struct ds_file *file, uint64_t offset_bytes,
+                             uint64_t length_bytes, uint64_t *bytes,
+                             struct ds_error *err)
+{
+    struct subfile *sub = subfile_of(file);
+
+    if (sub->outer->store->exclusive == NULL)
+        return ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_UNSUPPORTED,
+                          "subfile: its store does not tell what is shared");
+    return sub->outer->store->exclusive(sub->outer,
+                                        sub->base_bytes + offset_bytes,
+                                        length_bytes, bytes, err);
+}
+
 static int subfile_quiesce(struct ds_file *file, struct ds_error *err)
 {
     struct ds_file *outer = subfile_of(file)->outer;
@@ -125,6 +139,7 @@ static const struct ds_store_ops subfile_store_ops = {
     .quiesce = subfile_quiesce,
     .check_unchanged = subfile_check_unchanged,
     .physical = subfile_physical,
+    .exclusive = subfile_exclusive,
     .storage_id = subfile_storage_id,
 };
 

@@ -235,8 +235,6 @@ static int run_target(struct execution *execution, struct ds_report *report,
 /* -- the report
  * ---------------------------------------------------------------*/
 
-#define EXCLUSIVE_EXTENT_COUNT 256u
-
 /* Whether the file was met before: several disks may lie in one. */
 static bool is_known(const struct ds_disk *disk, uint32_t index)
 {
@@ -252,27 +250,17 @@ static bool is_known(const struct ds_disk *disk, uint32_t index)
 /* Bytes of the source that nobody else refers to: what deleting it frees. */
 static bool exclusive_bytes(struct ds_disk *disk, uint64_t *bytes)
 {
-    struct ds_physical_extent extents[EXCLUSIVE_EXTENT_COUNT];
-
     *bytes = 0;
     for (uint32_t i = 0; i < disk->file_count; i++) {
         struct ds_file *file = disk->files[i];
-        uint64_t offset = 0;
-        size_t count = EXCLUSIVE_EXTENT_COUNT;
+        uint64_t own;
 
         if (is_known(disk, i))
             continue;
-        while (count == EXCLUSIVE_EXTENT_COUNT && offset < file->size_bytes) {
-            if (file->store->physical(file, offset, file->size_bytes - offset,
-                                      extents, EXCLUSIVE_EXTENT_COUNT, &count,
-                                      NULL) != 0)
-                return false;
-            for (size_t e = 0; e < count; e++) {
-                if ((extents[e].flags & DS_PHYSICAL_SHARED) == 0)
-                    *bytes += extents[e].length_bytes;
-                offset = extents[e].offset_bytes + extents[e].length_bytes;
-            }
-        }
+        if (file->store->exclusive == NULL ||
+            file->store->exclusive(file, 0, file->size_bytes, &own, NULL) != 0)
+            return false;
+        *bytes += own;
     }
     return true;
 }

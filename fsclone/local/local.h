@@ -95,9 +95,20 @@ int local_physical(struct ds_file *file, uint64_t offset_bytes,
                    uint64_t length_bytes, struct ds_physical_extent *extents,
                    size_t extent_count_max, size_t *count,
                    struct ds_error *err);
-
+int local_exclusive(struct ds_file *file, uint64_t offset_bytes,
+                    uint64_t length_bytes, uint64_t *bytes,
+                    struct ds_error *err);
 void local_forget(struct ds_file *file);
 void local_drop_layout(struct local_file *file);
+
+/* local_btrfs.c */
+/** What the tree has from `begin_bytes` on, where an extent begins: holes are
+ * left out; *end_bytes is how far the answer holds. False where this is no
+ * btrfs, or may not be read. The caller has flushed the file. */
+bool local_btrfs_layout(int fd, uint64_t begin_bytes,
+                        struct ds_physical_extent *extents,
+                        size_t extent_count_max, size_t *count,
+                        uint64_t *end_bytes);
 
 /* local_storage.c */
 int local_storage_id(struct ds_file *file, struct ds_storage_id *out,

@@ -14,7 +14,7 @@
 #include "fail.h"
 #include "local.h"
 
-#define FIEMAP_BATCH_COUNT 512u
+#define BATCH_COUNT 512u
 
 /* An address with one of these does not identify the bytes: unwritten data in
  * memory, halves of a compressed extent, tails packed into shared blocks. */
@@ -32,8 +32,6 @@ static struct ds_physical_extent decode(const struct fiemap_extent *extent)
     };
     if ((extent->fe_flags & FIEMAP_EXTENT_UNWRITTEN) != 0)
         out.flags |= DS_PHYSICAL_UNWRITTEN;
-    if ((extent->fe_flags & FIEMAP_EXTENT_SHARED) != 0)
-        out.flags |= DS_PHYSICAL_SHARED;
     if ((extent->fe_flags & FIEMAP_UNPROVABLE) != 0 || extent->fe_physical == 0)
         out.flags |= DS_PHYSICAL_UNPROVABLE;
     return out;
@@ -55,86 +53,138 @@ static bool merge(struct ds_physical_extent *last,
 /*
  * A file that nobody writes (a source that was made quiet, a target being read
  * back) keeps the last batch, since each is asked several times, by the map
- * and by the proof, and btrfs takes its time to find out what is shared:
+ * and by the proof:
  *
- *   file      0 ........ begin [ extents of one FIEMAP ] end ..........
+ *   file      0 ........ begin [ extents of one batch ] end ..........
  *
  * A flush comes before every batch, and local_forget empties it before a
- * proof, which has to see where the blocks lie now.
+ * proof, which has to see where the blocks lie now. On btrfs the batch comes
+ * out of the tree where that may be read (local_btrfs.c), else from FIEMAP.
  */
 struct local_layout {
     uint64_t begin_bytes; /* the range the batch answers for */
     uint64_t end_bytes;
     uint32_t count;
-    struct fiemap_extent extents[];
+    struct ds_physical_extent extents[BATCH_COUNT];
 };
 
-static int fetch(struct local_file *file, uint64_t offset_bytes,
-                 uint64_t length_bytes, struct fiemap *map,
-                 struct ds_error *err)
+static int fail_fiemap(const struct local_file *file, uint64_t offset_bytes,
+                       struct ds_error *err)
 {
-    memset(map, 0, sizeof(*map));
-    map->fm_start = offset_bytes;
-    map->fm_length = length_bytes;
-    map->fm_flags = FIEMAP_FLAG_SYNC;
-    map->fm_extent_count = FIEMAP_BATCH_COUNT;
-    int rc;
-    do
-        rc = ioctl(file->fd, FS_IOC_FIEMAP, map);
-    while (rc != 0 && errno == EINTR);
-    if (rc == 0)
-        return 0;
     if (errno == EOPNOTSUPP || errno == ENOTTY || errno == EBADR)
         return ds_fail_at(err, &file->base, DS_OFFSET_NONE, DS_ERR_UNSUPPORTED,
                           "local: fiemap: this filesystem does not tell "
                           "where data lies");
     return ds_fail_errno(err, errno, file->base.path,
-                         "local: fiemap: cannot map %ju bytes at %ju",
-                         (uintmax_t)length_bytes, (uintmax_t)offset_bytes);
+                         "local: fiemap: cannot map from %ju on",
+                         (uintmax_t)offset_bytes);
+}
+
+/* Room for `count_max` extents; owned by the caller, NULL without memory. */
+static struct fiemap *new_fiemap(uint32_t count_max)
+{
+    return malloc(sizeof(struct fiemap) +
+                  count_max * sizeof(struct fiemap_extent));
+}
+
+static int ask_fiemap(const struct local_file *file, uint64_t offset_bytes,
+                      uint64_t end_bytes, uint32_t count_max,
+                      struct fiemap *map, struct ds_error *err)
+{
+    memset(map, 0, sizeof(*map));
+    map->fm_start = offset_bytes;
+    map->fm_length = end_bytes - offset_bytes;
+    map->fm_flags = FIEMAP_FLAG_SYNC;
+    map->fm_extent_count = count_max;
+    int rc;
+    do
+        rc = ioctl(file->fd, FS_IOC_FIEMAP, map);
+    while (rc != 0 && errno == EINTR);
+    return rc == 0 ? 0 : fail_fiemap(file, offset_bytes, err);
+}
+
+static int from_fiemap(struct local_file *file, struct local_layout *layout,
+                       struct ds_error *err)
+{
+    ds_autofree struct fiemap *map = new_fiemap(BATCH_COUNT);
+    if (map == NULL)
+        return ds_fail_memory(err);
+    int rc =
+        ask_fiemap(file, layout->begin_bytes, INT64_MAX, BATCH_COUNT, map, err);
+    if (rc != 0)
+        return rc;
+    layout->count = map->fm_mapped_extents;
+    for (uint32_t i = 0; i < layout->count; i++)
+        layout->extents[i] = decode(&map->fm_extents[i]);
+    layout->end_bytes = INT64_MAX;
+    if (layout->count < BATCH_COUNT)
+        return 0;
+    const struct fiemap_extent *last = &map->fm_extents[BATCH_COUNT - 1];
+    if ((last->fe_flags & FIEMAP_EXTENT_LAST) == 0)
+        layout->end_bytes = last->fe_logical + last->fe_length;
+    return 0;
+}
+
+/* The tree can be read from the beginning of an extent alone: of the file's,
+ * or where the last batch ended. */
+static bool from_tree(struct local_file *file, struct local_layout *layout,
+                      bool at_extent)
+{
+    size_t count;
+
+    if (!at_extent || (!file->is_quiet && !file->is_reopened) ||
+        (layout->begin_bytes == 0 && fdatasync(file->fd) != 0) ||
+        !local_btrfs_layout(file->fd, layout->begin_bytes, layout->extents,
+                            BATCH_COUNT, &count, &layout->end_bytes))
+        return false;
+    layout->count = (uint32_t)count;
+    return true;
+}
+
+static int check_layout(const struct local_file *file,
+                        struct local_layout *layout, struct ds_error *err)
+{
+    uint64_t end;
+
+    for (uint32_t i = 0; i < layout->count; i++)
+        if (!ds_add_u64(layout->extents[i].offset_bytes,
+                        layout->extents[i].length_bytes, &end))
+            return ds_fail_at(err, &file->base, layout->extents[i].offset_bytes,
+                              DS_ERR_SYSTEM,
+                              "local: fiemap: extent beyond 2^64");
+    layout->end_bytes = ds_max_u64(layout->end_bytes, layout->begin_bytes + 1);
+    return 0;
 }
 
 /* Replace the batch by one that answers from `offset_bytes` on. */
 static int refill(struct local_file *file, uint64_t offset_bytes,
                   struct ds_error *err)
 {
-    ds_autofree struct fiemap *map = malloc(
-        sizeof(*map) + FIEMAP_BATCH_COUNT * sizeof(struct fiemap_extent));
-    if (map == NULL)
-        return ds_fail_memory(err);
+    bool at_extent =
+        offset_bytes == 0 ||
+        (file->layout != NULL && file->layout->end_bytes == offset_bytes);
     local_drop_layout(file);
-    int rc = fetch(file, offset_bytes, INT64_MAX - offset_bytes, map, err);
-    if (rc != 0)
-        return rc;
-    uint32_t count = map->fm_mapped_extents;
-    struct local_layout *layout =
-        malloc(sizeof(*layout) + count * sizeof(struct fiemap_extent));
+    struct local_layout *layout = malloc(sizeof(*layout));
     if (layout == NULL)
         return ds_fail_memory(err);
     layout->begin_bytes = offset_bytes;
-    layout->end_bytes = INT64_MAX;
-    layout->count = count;
-    memcpy(layout->extents, map->fm_extents,
-           count * sizeof(struct fiemap_extent));
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t end;
-        if (!ds_add_u64(layout->extents[i].fe_logical,
-                        layout->extents[i].fe_length, &end)) {
-            free(layout);
-            return ds_fail_at(err, &file->base, map->fm_extents[i].fe_logical,
-                              DS_ERR_SYSTEM,
-                              "local: fiemap: extent beyond 2^64");
-        }
-        bool last = (layout->extents[i].fe_flags & FIEMAP_EXTENT_LAST) != 0;
-        if (count == FIEMAP_BATCH_COUNT && i + 1 == count && !last)
-            layout->end_bytes = ds_max_u64(end, offset_bytes + 1);
+    int rc = 0;
+    if (!from_tree(file, layout, at_extent))
+        rc = from_fiemap(file, layout, err);
+    if (rc == 0)
+        rc = check_layout(file, layout, err);
+    if (rc != 0) {
+        free(layout);
+        return rc;
     }
     file->layout = layout;
     return 0;
 }
 
-static uint64_t extent_end(const struct fiemap_extent *extent)
+static uint64_t extent_end(const struct ds_physical_extent *extent)
 {
-    return extent->fe_logical + extent->fe_length; /* refill looked at it */
+    return extent->offset_bytes +
+           extent->length_bytes; /* check_layout saw it */
 }
 
 /* The first extent that ends after `offset_bytes`; count if none does. */
@@ -164,18 +214,17 @@ static void collect(const struct local_layout *layout, uint64_t offset_bytes,
                     uint64_t end_bytes, struct answer *answer)
 {
     for (uint32_t i = search(layout, offset_bytes); i < layout->count; i++) {
-        const struct fiemap_extent *from = &layout->extents[i];
-        if (from->fe_logical >= end_bytes)
+        const struct ds_physical_extent *extent = &layout->extents[i];
+        if (extent->offset_bytes >= end_bytes)
             return;
-        struct ds_physical_extent extent = decode(from);
-        if (extent.length_bytes == 0 ||
+        if (extent->length_bytes == 0 ||
             (answer->count > 0 &&
-             merge(&answer->extents[answer->count - 1], &extent)))
+             merge(&answer->extents[answer->count - 1], extent)))
             continue;
         answer->full = answer->count == answer->count_max;
         if (answer->full)
             return;
-        answer->extents[answer->count++] = extent;
+        answer->extents[answer->count++] = *extent;
     }
 }
 
@@ -234,6 +283,39 @@ int local_physical(struct ds_file *file, uint64_t offset_bytes,
     (void)pthread_mutex_unlock(&local->layout_lock);
     *count = rc == 0 ? answer.count : 0;
     return rc;
+}
+
+#define EXCLUSIVE_COUNT 256u
+
+int local_exclusive(struct ds_file *file, uint64_t offset_bytes,
+                    uint64_t length_bytes, uint64_t *bytes,
+                    struct ds_error *err)
+{
+    const struct local_file *local = local_of_const(file);
+    ds_autofree struct fiemap *map = new_fiemap(EXCLUSIVE_COUNT);
+    uint64_t end_bytes = offset_bytes + length_bytes;
+    *bytes = 0;
+    if (map == NULL)
+        return ds_fail_memory(err);
+    for (bool more = true; more && offset_bytes < end_bytes;) {
+        int rc = ask_fiemap(local, offset_bytes, end_bytes, EXCLUSIVE_COUNT,
+                            map, err);
+        if (rc != 0)
+            return rc;
+        for (uint32_t i = 0; i < map->fm_mapped_extents; i++) {
+            const struct fiemap_extent *extent = &map->fm_extents[i];
+            uint64_t begin = ds_max_u64(extent->fe_logical, offset_bytes);
+            uint64_t end =
+                ds_min_u64(extent->fe_logical + extent->fe_length, end_bytes);
+            if (begin >= end)
+                continue;
+            if ((extent->fe_flags & FIEMAP_EXTENT_SHARED) == 0)
+                *bytes += end - begin;
+            offset_bytes = end;
+        }
+        more = map->fm_mapped_extents == EXCLUSIVE_COUNT;
+    }
+    return 0;
 }
 
 void local_drop_layout(struct local_file *file)

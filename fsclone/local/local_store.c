@@ -11,6 +11,7 @@ const struct ds_store_ops local_store_ops = {
     .quiesce = local_quiesce,
     .check_unchanged = local_check_unchanged,
     .physical = local_physical,
+    .exclusive = local_exclusive,
     .forget = local_forget,
     .storage_id = local_storage_id,
     .domain = local_domain,

@@ -217,8 +217,7 @@ int memory_target_share(struct memory_target *target, uint64_t offset,
     memset(target->bytes + offset, 0, MEMORY_PAGE_BYTES);
     memcpy(target->bytes + offset, page, (size_t)length);
     target->addresses[offset / MEMORY_PAGE_BYTES] = address;
-    target->flags[offset / MEMORY_PAGE_BYTES] =
-        address != 0 ? DS_PHYSICAL_SHARED : 0;
+    target->flags[offset / MEMORY_PAGE_BYTES] = 0;
     return 0;
 }
 

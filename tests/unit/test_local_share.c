@@ -305,6 +305,101 @@ static void test_local_physical__inline_proves_nothing(void **state)
     local_close(file);
 }
 
+/* clone from the middle of an extent | compressed | hole | unwritten | a write
+ * into the unwritten | 600 pieces, more than a batch */
+static void make_patchwork(const char *name)
+{
+    uint8_t bytes[16 * BLOCK];
+    int flags = FS_COMPR_FL;
+    struct ds_file *base;
+
+    scratch_write_pattern(scratch_path("btrfs/patches"), 16 * BLOCK, 1);
+    base = scratch_open(scratch_path("btrfs/patches"));
+    int fd = open(scratch_path(name), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    assert_true(fd >= 0);
+    struct file_clone_range piece = { .src_fd = local_of(base)->fd,
+                                      .src_offset = 4 * BLOCK,
+                                      .src_length = 8 * BLOCK };
+    assert_int_equal(ioctl(fd, FICLONERANGE, &piece), 0);
+    assert_int_equal(ioctl(fd, FS_IOC_SETFLAGS, &flags), 0);
+    memset(bytes, 'c', sizeof(bytes));
+    assert_int_equal(local_write_fully(fd, bytes, sizeof(bytes), 8 * BLOCK), 0);
+    assert_int_equal(fsync(fd), 0);
+    assert_int_equal(fallocate(fd, 0, 32 * BLOCK, 32 * BLOCK), 0);
+    assert_int_equal(local_write_fully(fd, bytes, BLOCK, 40 * BLOCK), 0);
+    for (uint64_t i = 0; i < 600; i++) {
+        piece.src_offset = i % 16 * BLOCK;
+        piece.src_length = BLOCK;
+        piece.dest_offset = (64 + 2 * i) * BLOCK;
+        assert_int_equal(ioctl(fd, FICLONERANGE, &piece), 0);
+    }
+    local_close(base);
+    (void)close(fd);
+}
+
+/* Of a file that is quiet btrfs's tree is read, else FIEMAP asked. */
+static size_t layout_of(const char *name, bool quiet,
+                        struct ds_physical_extent *extents, size_t count_max)
+{
+    struct ds_error err = DS_ERROR_INIT;
+    size_t count = 0;
+    struct ds_file *file = scratch_open(scratch_path(name));
+
+    if (quiet)
+        scratch_no_error(local_quiesce(file, &err), &err);
+    scratch_no_error(
+        local_physical(file, 0, UINT64_MAX, extents, count_max, &count, &err),
+        &err);
+    local_close(file);
+    return count;
+}
+
+static void test_local_physical__tree_says_what_fiemap_says(void **state)
+{
+    static struct ds_physical_extent told[1024];
+    static struct ds_physical_extent read[1024];
+    size_t count, unprovable = 0;
+
+    (void)state;
+    skip_without(&has_btrfs);
+    make_patchwork("btrfs/patchwork");
+    count = layout_of("btrfs/patchwork", false, told, 1024);
+    assert_true(count > 600);
+    assert_int_equal(layout_of("btrfs/patchwork", true, read, 1024), count);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(read[i].offset_bytes, told[i].offset_bytes);
+        assert_int_equal(read[i].length_bytes, told[i].length_bytes);
+        assert_int_equal(read[i].flags, told[i].flags);
+        if ((told[i].flags & DS_PHYSICAL_UNPROVABLE) == 0)
+            assert_int_equal(read[i].physical_bytes, told[i].physical_bytes);
+        else
+            unprovable++;
+    }
+    assert_true(unprovable > 0);
+}
+
+static void test_local_exclusive__counts_what_nobody_shares(void **state)
+{
+    struct ds_error err = DS_ERROR_INIT;
+    uint64_t bytes;
+
+    (void)state;
+    skip_without(&has_btrfs);
+    make_patchwork("btrfs/exclusive");
+    struct ds_file *file = scratch_open(scratch_path("btrfs/exclusive"));
+    scratch_no_error(local_exclusive(file, 0, 64 * BLOCK, &bytes, &err), &err);
+    assert_int_equal(bytes, (16 + 32) * BLOCK);
+    scratch_no_error(
+        local_exclusive(file, 16 * BLOCK, 20 * BLOCK, &bytes, &err), &err);
+    assert_int_equal(bytes, (8 + 4) * BLOCK);
+    scratch_no_error(local_exclusive(file, 64 * BLOCK,
+                                     file->size_bytes - 64 * BLOCK, &bytes,
+                                     &err),
+                     &err);
+    assert_int_equal(bytes, 0);
+    local_close(file);
+}
+
 static void test_local_physical__unsupported_on_tmpfs(void **state)
 {
     (void)state;
@@ -349,8 +444,8 @@ static void check_clone(const char *filesystem)
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(b[i].physical_bytes, a[i].physical_bytes);
         assert_int_equal(b[i].offset_bytes, a[i].offset_bytes + 8 * BLOCK);
-        assert_int_equal(a[i].flags, DS_PHYSICAL_SHARED);
-        assert_int_equal(b[i].flags, DS_PHYSICAL_SHARED);
+        assert_int_equal(a[i].flags, 0);
+        assert_int_equal(b[i].flags, 0);
     }
     scratch_no_error(local_check_unchanged(from, &err), &err);
     scratch_no_error(local_install(to, false, &err), &err);
@@ -448,6 +543,8 @@ int main(void)
         cmocka_unit_test(test_local_physical__holes_and_unwritten),
         cmocka_unit_test(test_local_physical__more_extents_than_a_batch),
         cmocka_unit_test(test_local_physical__inline_proves_nothing),
+        cmocka_unit_test(test_local_physical__tree_says_what_fiemap_says),
+        cmocka_unit_test(test_local_exclusive__counts_what_nobody_shares),
         cmocka_unit_test(test_local_physical__unsupported_on_tmpfs),
         cmocka_unit_test(test_local_clone__shares_the_blocks),
         cmocka_unit_test(

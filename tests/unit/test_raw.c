@@ -51,7 +51,7 @@ static void test_raw__holes_and_unwritten_are_zeros_in_place(void **state)
     static const struct ds_physical_extent physical[] = {
         { 4096, 4096, 1 << 20, 0 },
         { 8192, 4096, 2 << 20, DS_PHYSICAL_UNWRITTEN },
-        { 12288, 4096, 3 << 20, DS_PHYSICAL_SHARED },
+        { 12288, 4096, 3 << 20, 0 },
         { 20480, 4096, 0, DS_PHYSICAL_UNWRITTEN | DS_PHYSICAL_UNPROVABLE },
     };
     struct memory_file memory = memory_file_make(32768);
