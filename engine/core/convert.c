@@ -68,8 +68,9 @@ static int compare(struct execution *execution, struct ds_disk *target,
     return result;
 }
 
-/* A disk of some gigabytes has no more; more is read in order anyhow. */
-#define PREFETCH_BYTES_MAX (UINT64_C(1) << 20)
+/* What lies together is read in order anyhow; 4096 pages are the rest. */
+#define PREFETCH_BYTES_MAX (UINT64_C(16) << 20)
+#define PREFETCH_PIECE_BYTES_MAX (UINT64_C(1) << 20)
 
 /* Let the tables be on their way from storage before they are asked for. */
 static void prefetch_tables(const struct execution *execution,
@@ -82,7 +83,9 @@ static void prefetch_tables(const struct execution *execution,
          i < tables->count && execution->plan->store->prefetch != NULL; i++) {
         uint64_t offset = tables->pieces[i].offset_bytes;
         uint64_t length =
-            ds_min_u64(tables->pieces[i].end_bytes - offset, left_bytes);
+            ds_min_u64(ds_min_u64(tables->pieces[i].end_bytes - offset,
+                                  PREFETCH_PIECE_BYTES_MAX),
+                       left_bytes);
 
         if (length > 0)
             execution->plan->store->prefetch(file, offset, length);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "arith.h"
 #include "decode.h"
@@ -210,29 +211,56 @@ static const struct ds_op *first_failed(const struct ds_op *ops, size_t count)
     return failed;
 }
 
+/* Tables are written by a few streams, each of which rises: a neighbour is
+ * among the last. */
+#define NEIGHBOUR_COUNT 8u
+
+static struct execution_piece *neighbour(struct execution_tables *tables,
+                                         uint64_t begin, uint64_t end)
+{
+    for (unsigned i = 0; i < NEIGHBOUR_COUNT && i < tables->count; i++) {
+        struct execution_piece *piece = &tables->pieces[tables->count - 1 - i];
+
+        if (begin <= piece->end_bytes + EXECUTION_TABLES_GAP_BYTES &&
+            piece->offset_bytes <= end + EXECUTION_TABLES_GAP_BYTES)
+            return piece;
+    }
+    return NULL;
+}
+
+static bool make_room(struct execution_tables *tables)
+{
+    unsigned room = tables->room == 0 ? 16 : tables->room * 2;
+    struct execution_piece *pieces;
+
+    if (tables->count < tables->room)
+        return true;
+    if (room > EXECUTION_TABLES_MAX)
+        return false;
+    pieces = realloc(tables->pieces, room * sizeof(*pieces));
+    if (pieces == NULL)
+        return false;
+    tables->pieces = pieces;
+    tables->room = room;
+    return true;
+}
+
 static void note_tables(struct execution_tables *tables, const struct ds_op *op)
 {
     uint64_t begin = op->target_offset_bytes;
     uint64_t end = begin + op->length_bytes;
+    struct execution_piece *piece;
 
     if (op->kind != DS_OP_WRITE || op->target_index != 0)
         return;
-    for (unsigned i = 0; i < tables->count; i++) {
-        uint64_t *offset = &tables->pieces[i].offset_bytes;
-        uint64_t *past = &tables->pieces[i].end_bytes;
-
-        if (begin > *past + EXECUTION_TABLES_GAP_BYTES ||
-            *offset > end + EXECUTION_TABLES_GAP_BYTES)
-            continue;
-        *offset = ds_min_u64(*offset, begin);
-        *past = ds_max_u64(*past, end);
-        return;
+    piece = neighbour(tables, begin, end);
+    if (piece != NULL) {
+        piece->offset_bytes = ds_min_u64(piece->offset_bytes, begin);
+        piece->end_bytes = ds_max_u64(piece->end_bytes, end);
+    } else if (make_room(tables)) {
+        tables->pieces[tables->count++] =
+            (struct execution_piece){ begin, end };
     }
-    if (tables->count == EXECUTION_TABLES_MAX)
-        return;
-    tables->pieces[tables->count].offset_bytes = begin;
-    tables->pieces[tables->count].end_bytes = end;
-    tables->count++;
 }
 
 static int execute_batch(void *user, struct ds_op *ops, size_t count,
@@ -300,6 +328,8 @@ void execute_close(struct execution *execution)
 {
     witness_close(execution->plan->witness);
     execution->plan->witness = NULL;
+    free(execution->tables.pieces);
+    execution->tables = (struct execution_tables){ 0 };
     for (unsigned i = 0; i < DS_TARGET_FILE_COUNT_MAX; i++) {
         ds_file_close(execution->files[i]);
         execution->files[i] = NULL;

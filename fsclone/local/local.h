@@ -33,6 +33,7 @@ struct local_file {
     bool is_reopened; /* a target being read back */
     pthread_mutex_t layout_lock;
     struct local_layout *layout; /* local_physical.c; or NULL */
+    bool has_no_tree; /* local_btrfs.c could not read it: do not ask again */
     _Atomic int direct_fd; /* local_direct.c: 0: not tried, -1: none, else the
                               descriptor plus one */
     bool reads_direct;     /* large reads go past the page cache */
@@ -103,8 +104,8 @@ void local_drop_layout(struct local_file *file);
 
 /* local_btrfs.c */
 /** What the tree has from `begin_bytes` on, where an extent begins: holes are
- * left out; *end_bytes is how far the answer holds. False where this is no
- * btrfs, or may not be read. The caller has flushed the file. */
+ * left out; *end_bytes is how far the answer holds. The file is flushed first.
+ * False where this is no btrfs, or may not be read. */
 bool local_btrfs_layout(int fd, uint64_t begin_bytes,
                         struct ds_physical_extent *extents,
                         size_t extent_count_max, size_t *count,
