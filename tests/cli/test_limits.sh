@@ -21,7 +21,7 @@ run "to the byte" 0 map --max-virtual-size=16M a.qcow2
 qemu-img create -q -f qcow2 -b large.qcow2 -F qcow2 child.qcow2 1G
 run "a parent's size counts too" 3 info child.qcow2
 
-run "too little memory for a table" 3 info --max-memory=8 large.qcow2 \
+run "too little memory for a table" 3 info --max-memory=1M large.qcow2 \
     --max-virtual-size=100T
 said 'l1 table.*max-memory' err
 
