@@ -204,15 +204,17 @@ struct ds_store_ops {
 
     /** Give one of a target's further files its final name, as `install`
      * without replacing. The .partial name stays as a second one until
-     * `settle`, right before the first file gets its own. NULL: there is only
-     * `install`. */
+     * `settle`, right after the first file has got its own. NULL: there is
+     * only `install`. */
     int (*install_part)(struct ds_file *target, struct ds_error *err);
     void (*settle)(struct ds_file *target);
 
     /** Whether `path` was left by `install_part` of a maker that is gone: it
-     * has both names and nobody's lock. 1, 0, negated class. With `remove` it
-     * is removed. NULL: never. */
-    int (*abandoned)(const char *path, bool remove, struct ds_error *err);
+     * has both names and nobody's lock, and the target's first file, `first`,
+     * was not named. 1, 0, negated class. With `remove` it is removed; of one
+     * whose target is whole only the .partial name. NULL: never. */
+    int (*abandoned)(const char *path, const char *first, bool remove,
+                     struct ds_error *err);
 
     /** Whether the target has replaced another file, though `install` then
      * failed: the other is gone and this one is whole, so it is better left.

@@ -222,10 +222,10 @@ static int run_target(struct execution *execution, struct ds_report *report,
     if (result == 0)
         result = ds_disk_check_unchanged(plan->disk, err);
     if (result == 0)
-        settle_extents(execution);
-    if (result == 0)
         result = plan->store->install(execution->files[0],
                                       execution->options->force, err);
+    if (result == 0)
+        settle_extents(execution);
     if (result != 0) {
         execute_discard(execution);
     } else {

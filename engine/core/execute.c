@@ -10,24 +10,12 @@
 #include "fail.h"
 #include "witness.h"
 
-static int clear_abandoned(const struct ds_plan *plan, struct ds_error *err)
-{
-    int result = 0;
-
-    for (uint32_t i = 1; i < plan->target->layout.file_count && result >= 0 &&
-                         plan->store->abandoned != NULL;
-         i++)
-        if (!plan_refers(plan, i))
-            result = plan->store->abandoned(plan->paths[i], true, err);
-    return result < 0 ? result : 0;
-}
-
 int execute_create(struct execution *execution, struct ds_error *err)
 {
     struct ds_plan *plan = execution->plan;
     const struct ds_target_layout *layout = &plan->target->layout;
     const struct ds_disk *disk = plan->disk;
-    int result = clear_abandoned(plan, err);
+    int result = plan_clear_leftovers(plan, err);
 
     for (uint32_t i = 0; i < layout->file_count && result == 0; i++) {
         if (plan_refers(plan, i))

@@ -89,5 +89,7 @@ uint64_t totals_copied(const struct ds_totals *totals);
 int plan_name_files(struct ds_plan *plan, const char *path,
                     const struct ds_target_layout *layout, bool force,
                     struct ds_error *err);
+/** Remove what makers of the same target left that were killed. */
+int plan_clear_leftovers(const struct ds_plan *plan, struct ds_error *err);
 
 #endif

@@ -211,7 +211,8 @@ int local_space(const char *target_path, struct ds_space *out,
 int local_install(struct ds_file *target, bool replace, struct ds_error *err);
 int local_install_part(struct ds_file *target, struct ds_error *err);
 void local_settle(struct ds_file *target);
-int local_abandoned(const char *path, bool remove, struct ds_error *err);
+int local_abandoned(const char *path, const char *first, bool remove,
+                    struct ds_error *err);
 bool local_has_replaced(const struct ds_file *target);
 void local_discard(struct ds_file *target);
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <openssl/crypto.h>
+
 #include "confine.h"
 #include "human.h"
 
@@ -41,12 +43,29 @@ static int resize(struct ds_disk *disk, const struct resize *resize,
     return ds_disk_extend(disk, bytes, err);
 }
 
+/* OpenSSL reads its configuration, and loads the providers that it names (FIPS
+ * has one), when it is first used. In the sandbox it could not, and went on
+ * with its own. Where keys are handled it does so before. */
+static int ready_crypto(const struct options *options, struct ds_error *err)
+{
+    if ((options->source.key_file == NULL && options->other.key_file == NULL) ||
+        OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL) == 1)
+        return 0;
+    *err = (struct ds_error)DS_ERROR_INIT;
+    err->error_class = DS_ERR_SYSTEM;
+    (void)snprintf(err->message, sizeof(err->message),
+                   "OpenSSL cannot follow its configuration");
+    return -DS_ERR_SYSTEM;
+}
+
 int common_open_source(const struct options *options, bool quiet,
                        struct ds_disk **out, struct ds_error *err)
 {
     bool alone = (options->verb & (VERB_VERIFY | VERB_COMPARE)) == 0;
-    int result = confine_enter(options, err);
+    int result = ready_crypto(options, err);
 
+    if (result == 0)
+        result = confine_enter(options, err);
     for (size_t i = 0; i < options->source_count && result == 0; i++) {
         struct ds_disk *disk = NULL;
 
