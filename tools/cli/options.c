@@ -52,6 +52,16 @@ static int apply_strategy(struct options *options, const char *value,
                        value);
 }
 
+static int apply_verify(struct options *options, const char *value,
+                        struct ds_error *err)
+{
+    options->trust_clones = strcmp(value, "metadata") == 0;
+    if (options->trust_clones || strcmp(value, "content") == 0)
+        return 0;
+    return usage_error(err, "--verify: have %s expect content or metadata",
+                       value);
+}
+
 static int apply_sandbox(struct options *options, const char *value,
                          struct ds_error *err)
 {
@@ -319,6 +329,20 @@ static const struct option_rule rules[] = {
     { "require-clone", 0, NULL, false, VERB_TARGET, NULL,
       "fail before anything is written if any data had to be copied",
       MEMBER(require_clone), NULL },
+    { "clone-via", 0, "KIND", false, VERB_TARGET, "ontap",
+      "let a storage array share the blocks of nfs:// paths: ontap",
+      MEMBER(via.name), NULL },
+    { "ontap-url", 0, "URL", false, VERB_TARGET, NULL,
+      "https://HOST[:PORT] of the array's management", MEMBER(via.url), NULL },
+    { "ontap-volume", 0, "VOLUME", false, VERB_TARGET, NULL,
+      "where SOURCE and TARGET lie; SVM:VOLUME where several have that name",
+      MEMBER(via.volume), NULL },
+    { "ontap-credentials", 0, "FILE", false, VERB_TARGET, "@file",
+      "file with one line, USER:PASSWORD, which only its owner may use",
+      MEMBER(via.credentials_file), NULL },
+    { "ontap-cacert", 0, "FILE", false, VERB_TARGET, "@file",
+      "authorities, in PEM, to believe instead of the system's",
+      MEMBER(via.cacert_file), NULL },
     { "share-source-file", 0, NULL, false, VERB_TARGET, NULL,
       "the target refers to the source's own file, which the guest then "
       "changes",
@@ -330,6 +354,10 @@ static const struct option_rule rules[] = {
     { "no-verify", 0, NULL, false, VERB_CONVERT, NULL,
       "do not compare the target with the source before it gets its name",
       MEMBER(no_verify), NULL },
+    { "verify", 0, "MODE", false, VERB_CONVERT, "content metadata",
+      "content (standard): read what no block address proves; metadata: where "
+      "there are no addresses (NFS), believe the storage what it shared",
+      APPLIED, apply_verify },
     { "growth", 0, "PERCENT", false, VERB_CONVERT, NULL,
       "warn when there is no room to rewrite so much of what is shared "
       "(standard: 10)",
@@ -469,11 +497,37 @@ static int parse_letters(struct options *options, unsigned verb, int argc,
     return 0;
 }
 
+static int check_array(const struct ds_clone_via_options *via,
+                       struct ds_error *err)
+{
+    bool any = via->url != NULL || via->volume != NULL ||
+               via->credentials_file != NULL || via->cacert_file != NULL;
+
+    if (via->name == NULL)
+        return any ? usage_error(err, "--ontap-...: expect --clone-via ontap "
+                                      "with it")
+                   : 0;
+    if (strcmp(via->name, "ontap") != 0)
+        return usage_error(err, "--clone-via: have %s expect ontap", via->name);
+    if (via->url == NULL || via->volume == NULL ||
+        via->credentials_file == NULL)
+        return usage_error(err, "--clone-via ontap: expect --ontap-url, "
+                                "--ontap-volume and --ontap-credentials");
+    return 0;
+}
+
 static int check_together(const struct options *options, struct ds_error *err)
 {
+    int result = check_array(&options->via, err);
+
+    if (result != 0)
+        return result;
     if (options->no_refs && options->allow_refs != NULL)
         return usage_error(err, "--no-refs and --allow-refs exclude each "
                                 "other");
+    if (options->no_verify && options->trust_clones)
+        return usage_error(err, "--no-verify and --verify=metadata exclude "
+                                "each other");
     if (options->target_count > 0 && options->target_format != NULL)
         return usage_error(err, "-O and --to exclude each other");
     if (options->json && options->progress_fd == 1)

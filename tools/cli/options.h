@@ -62,6 +62,7 @@ struct options {
     bool strict;
     bool force;
     bool no_verify;
+    bool trust_clones; /* --verify=metadata */
     bool require_clone;
     bool share_source_file;
     bool warn_copy;
@@ -69,6 +70,7 @@ struct options {
     bool progress; /* draw the bar even where stderr is no terminal */
     int progress_fd;
     enum ds_strategy strategy;
+    struct ds_clone_via_options via; /* name NULL: not given */
     unsigned growth_percent;
     struct resize resize;
     struct ds_limits limits;
