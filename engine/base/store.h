@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include <diskshift/convert.h>
+#include <diskshift/storage.h>
 
 struct ds_store_ops;
 struct ds_clone_via;
@@ -240,6 +241,11 @@ struct ds_store_ops {
 
     int (*space)(const char *target_path, struct ds_space *out,
                  struct ds_error *err);
+
+    /** As ds_storage_describe; `store` is filled already. NULL: not to be
+     * had. */
+    int (*describe)(const char *path, bool probe, struct ds_storage *out,
+                    struct ds_error *err);
 };
 
 /* -- what formats use ---------------------------------------------------- */

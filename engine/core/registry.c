@@ -80,6 +80,19 @@ void ds_clone_via_close(struct ds_clone_via *via)
         via->ops->close(via);
 }
 
+int ds_storage_describe(const char *path, bool probe, struct ds_storage *out,
+                        struct ds_error *err)
+{
+    const struct ds_store_ops *store = ds_registry_store(path);
+
+    *out = (struct ds_storage){ 0 };
+    if (store == NULL || store->describe == NULL)
+        return ds_fail(err, DS_ERR_UNSUPPORTED,
+                       "%.300s: built without paths of this kind", path);
+    out->store = store->name;
+    return store->describe(path, probe, out, err);
+}
+
 static int probe_read(struct ds_file *file, struct ds_probe *probe,
                       struct ds_error *err)
 {

@@ -293,6 +293,10 @@ int remote_plain_path(const char *path, char **out, struct ds_error *err);
 void remote_account_text(const struct ds_file *target, char *text,
                          size_t text_bytes);
 
+/* remote_describe.c */
+int remote_describe(const char *path, bool probe, struct ds_storage *out,
+                    struct ds_error *err);
+
 /* remote_via.c */
 int remote_via_domain(struct ds_file *source, const char *target_path,
                       struct ds_clone_via *via, struct ds_clone_domain *out,

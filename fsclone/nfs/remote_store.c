@@ -26,5 +26,6 @@ const struct ds_store_ops remote_store_ops = {
     .install = remote_install,
     .discard = remote_discard,
     .space = remote_space,
+    .describe = remote_describe,
     .account = remote_account_text,
 };

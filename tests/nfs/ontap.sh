@@ -59,7 +59,7 @@ disk_mount
     sync .
 ) || die "cannot make sources"
 disk_unmount
-server_start xfs
+server_start xfs async
 
 array_start() { # PORT CERTIFICATE
     local i
@@ -117,6 +117,10 @@ convert "the files' sizes and kinds are the graft's" 0 --strategy graft \
     "$url/flat.vmdk$query" "$url/flat.raw"
 same graft.qcow2 "$run/disk.raw"
 same flat.raw "$run/disk.raw"
+convert "verified by its word" 0 --verify=metadata "$url/disk.vhdx$query" \
+    "$url/trusted.qcow2"
+check "trusted" test "$(jq "$t.verify.trusted_bytes" "$run/out")" -gt 4000000
+check "nothing read" test "$(jq "$t.verify.hashed_bytes" "$run/out")" = 0
 status "plan says the same" 0 "$DISKSHIFT" plan --json "${array[@]}" \
     "$url/disk.vhdx$query" "$url/planned.qcow2"
 check "by graft" test "$(jq -r "$t.strategy" "$run/out")" = graft
@@ -127,6 +131,9 @@ convert "a job that is forgotten, whole file" 0 "$url/disk.vhdx$query" \
     "$url/forgot.qcow2"
 check "the report says so" grep -q 'no record' \
     <(jq -r "$t.notes[]" "$run/out")
+convert "whose word is not taken" 0 --verify=metadata "$url/disk.vhdx$query" \
+    "$url/unsure.qcow2"
+check "it is read" test "$(jq "$t.verify.hashed_bytes" "$run/out")" -gt 4000000
 convert "a job that is forgotten, ranges" 0 --strategy range \
     "$url/disk.qcow2$query" "$url/forgot.vhdx"
 same forgot.vhdx "$run/disk.raw"

@@ -276,21 +276,22 @@ static int apply_to(struct options *options, const char *value,
 
 /* -- the table ------------------------------------------------------------ */
 
+#define VERB_IMAGE (VERB_ALL & ~VERB_STORAGE)
 #define VERB_TARGET (VERB_PLAN | VERB_CONVERT)
 #define VERB_PLANNED (VERB_TARGET | VERB_MEASURE)
 #define VERB_TWO (VERB_VERIFY | VERB_COMPARE)
 
 static const struct option_rule rules[] = {
-    { "source-format", 'f', "FMT", false, VERB_ALL, "@formats",
+    { "source-format", 'f', "FMT", false, VERB_IMAGE, "@formats",
       "format of SOURCE, found from its content otherwise",
       MEMBER(source.format), NULL },
-    { "snapshot", 0, "NAME", false, VERB_ALL & ~VERB_POINTS, NULL,
+    { "snapshot", 0, "NAME", false, VERB_IMAGE & ~VERB_POINTS, NULL,
       "take SOURCE as it was at this internal snapshot, by name or id",
       MEMBER(source.snapshot), NULL },
-    { "key-file", 0, "FILE", false, VERB_ALL, "@file",
+    { "key-file", 0, "FILE", false, VERB_IMAGE, "@file",
       "file that holds the passphrase of SOURCE, which is encrypted",
       MEMBER(source.key_file), NULL },
-    { "member", 0, "NAME", false, VERB_ALL, NULL,
+    { "member", 0, "NAME", false, VERB_IMAGE, NULL,
       "the disk inside SOURCE, an OVA, by id, file name or number from 1 on",
       MEMBER(source.member), NULL },
     { "other-format", 'F', "FMT", false, VERB_TWO, "@formats",
@@ -308,6 +309,8 @@ static const struct option_rule rules[] = {
     { "chain", 0, NULL, false, VERB_INFO, NULL,
       "describe each layer of the chain: SOURCE, its parent and so on",
       MEMBER(chain), NULL },
+    { "probe", 0, NULL, false, VERB_STORAGE, NULL,
+      "measure: share and copy a temporary file there", MEMBER(probe), NULL },
     { "strict", 0, NULL, false, VERB_COMPARE, NULL,
       "disks of different sizes differ, also when the rest is zeros",
       MEMBER(strict), NULL },
@@ -372,19 +375,19 @@ static const struct option_rule rules[] = {
       APPLIED, apply_progress },
     { "json", 0, NULL, false, VERB_ALL, NULL,
       "print one JSON document, with sizes in bytes", MEMBER(json), NULL },
-    { "allow-refs", 0, "DIR", false, VERB_ALL, "@directory",
+    { "allow-refs", 0, "DIR", false, VERB_IMAGE, "@directory",
       "directory beneath which SOURCE may refer to other files; else only "
       "beside it",
       MEMBER(allow_refs), NULL },
-    { "no-refs", 0, NULL, false, VERB_ALL, NULL,
+    { "no-refs", 0, NULL, false, VERB_IMAGE, NULL,
       "never open a file that SOURCE refers to", MEMBER(no_refs), NULL },
-    { "max-memory", 0, "SIZE", false, VERB_ALL, NULL,
+    { "max-memory", 0, "SIZE", false, VERB_IMAGE, NULL,
       "for the tables of an image and its parents (standard: 128M)", APPLIED,
       apply_max_memory },
-    { "max-virtual-size", 0, "SIZE", false, VERB_ALL, NULL,
+    { "max-virtual-size", 0, "SIZE", false, VERB_IMAGE, NULL,
       "refuse an image of a larger disk (standard: 64T)", APPLIED,
       apply_max_virtual_size },
-    { "max-key-rounds", 0, "NUMBER", false, VERB_ALL, NULL,
+    { "max-key-rounds", 0, "NUMBER", false, VERB_IMAGE, NULL,
       "of PBKDF2 that a passphrase is worth (standard: 64M)", APPLIED,
       apply_max_key_rounds },
     { "max-output", 0, "SIZE", false, VERB_PLANNED, NULL,

@@ -25,7 +25,8 @@ enum verb_bit {
     VERB_MEASURE = 64,
     VERB_COMPARE = 128,
     VERB_POINTS = 256,
-    VERB_ALL = 511
+    VERB_STORAGE = 512,
+    VERB_ALL = 1023
 };
 
 #define PROGRESS_FD_NONE (-1)
@@ -59,6 +60,7 @@ struct options {
     bool help;
     bool ops;
     bool chain;
+    bool probe;
     bool strict;
     bool force;
     bool no_verify;
