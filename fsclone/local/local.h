@@ -89,6 +89,8 @@ int local_open_reference(const struct ds_file *from,
 /* local_lock.c */
 int local_quiesce(struct ds_file *file, struct ds_error *err);
 int local_check_unchanged(struct ds_file *file, struct ds_error *err);
+/* local_vmware.c */
+int local_check_vmware(const struct local_file *file, struct ds_error *err);
 
 /* local_physical.c */
 int local_physical(struct ds_file *file, uint64_t offset_bytes,

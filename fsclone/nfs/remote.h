@@ -268,6 +268,8 @@ const struct nfs42_handle *remote_handle42(struct remote_file *file);
 /* remote_quiet.c */
 int remote_quiesce(struct ds_file *file, struct ds_error *err);
 int remote_check_unchanged(struct ds_file *file, struct ds_error *err);
+/* remote_vmware.c */
+int remote_check_vmware(struct remote_file *file, struct ds_error *err);
 
 /* remote_domain.c */
 int remote_domain(struct ds_file *source, const char *target_path,
