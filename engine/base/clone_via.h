@@ -19,6 +19,7 @@
 #ifndef DS_BASE_CLONE_VIA_H
 #define DS_BASE_CLONE_VIA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -64,6 +65,15 @@ struct ds_clone_via_ops {
 /** An array that was opened. They embed this at the start of their own. */
 struct ds_clone_via {
     const struct ds_clone_via_ops *ops;
+    /** Whether to give up waiting: CANCELLED. Set by the store for the time of
+     * a call; NULL: never. */
+    bool (*stop)(void *user);
+    void *user;
 };
+
+static inline bool ds_clone_via_stopped(const struct ds_clone_via *via)
+{
+    return via->stop != NULL && via->stop(via->user);
+}
 
 #endif

@@ -209,7 +209,7 @@ struct remote_file {
     bool installed;
     bool discarded;
     struct ds_clone_via *via; /* by which its blocks are shared; NULL: CLONE */
-    bool has_verifier; /* of writes before the first */
+    bool has_verifier;        /* of writes before the first */
     uint8_t verifier[NFS42_VERIFIER_BYTES];
     struct remote_account account;
 };
@@ -304,9 +304,11 @@ int remote_via_domain(struct ds_file *source, const char *target_path,
                       struct ds_clone_via *via, struct ds_clone_domain *out,
                       struct ds_error *err);
 /** Do the next clones from ops[*at] on that are an array's to do, set their
- * statuses and move *at on. 1; 0 when there are no more. */
-int remote_via_step(const struct ds_run *run, struct ds_op *ops, size_t count,
-                    size_t *at, struct ds_error *err);
+ * statuses and move *at on. 1; 0 when there are no more. `numbers` is what the
+ * user is told while the array works. */
+int remote_via_step(const struct ds_run *run, const struct ds_progress *numbers,
+                    struct ds_op *ops, size_t count, size_t *at,
+                    struct ds_error *err);
 
 /* remote_run.c */
 int remote_run(const struct ds_run *run, struct ds_op *ops, size_t count,

@@ -492,7 +492,8 @@ static int share_by_array(struct batch *batch, struct ds_op *ops, size_t count,
     int result;
 
     do {
-        result = remote_via_step(batch->run, ops, count, &at, err);
+        result =
+            remote_via_step(batch->run, &batch->numbers, ops, count, &at, err);
         tick(batch);
     } while (result > 0 && !batch->cancelled);
     return result < 0 ? result : 0;

@@ -371,28 +371,55 @@ static int clone_gathered(struct remote_file *source,
     return result;
 }
 
-int remote_via_step(const struct ds_run *run, struct ds_op *ops, size_t count,
-                    size_t *at, struct ds_error *err)
+struct watch {
+    const struct ds_run *run;
+    const struct ds_progress *numbers;
+};
+
+static bool is_stopped(void *user)
 {
+    const struct watch *watch = user;
+
+    return watch->run->progress != NULL &&
+           watch->run->progress(watch->run->user, watch->numbers) != 0;
+}
+
+static int step(const struct ds_run *run, struct ds_op *ops, size_t count,
+                size_t *at, struct ds_error *err)
+{
+    struct ds_op *op = &ops[*at];
+    struct remote_file *source = remote_of(run->sources[op->source_index]);
+    struct remote_file *target = remote_of(run->targets[op->target_index]);
+    struct gathered gathered;
+
+    if (op->kind == DS_OP_CLONE_FILE) {
+        ++*at;
+        return clone_file(source, target, op, err);
+    }
+    gather(ops, count, at, &gathered);
+    return clone_gathered(source, target, &gathered, err);
+}
+
+int remote_via_step(const struct ds_run *run, const struct ds_progress *numbers,
+                    struct ds_op *ops, size_t count, size_t *at,
+                    struct ds_error *err)
+{
+    struct watch watch = { run, numbers };
+
     for (; *at < count; ++*at) {
-        struct ds_op *op = &ops[*at];
-        struct gathered gathered;
-        struct remote_file *source, *target;
+        const struct ds_op *op = &ops[*at];
+        struct ds_clone_via *via;
         int result;
 
         if (op->kind != DS_OP_CLONE && op->kind != DS_OP_CLONE_FILE)
             continue;
-        target = remote_of(run->targets[op->target_index]);
-        if (target->via == NULL || !remote_is(run->sources[op->source_index]))
+        via = remote_of(run->targets[op->target_index])->via;
+        if (via == NULL || !remote_is(run->sources[op->source_index]))
             continue;
-        source = remote_of(run->sources[op->source_index]);
-        if (op->kind == DS_OP_CLONE_FILE) {
-            ++*at;
-            result = clone_file(source, target, op, err);
-        } else {
-            gather(ops, count, at, &gathered);
-            result = clone_gathered(source, target, &gathered, err);
-        }
+        via->stop = is_stopped;
+        via->user = &watch;
+        result = step(run, ops, count, at, err);
+        via->stop = NULL;
         return result != 0 ? result : 1;
     }
     return 0;

@@ -170,6 +170,11 @@ static int wait_for(struct ontap *ontap, const char *uuid,
             return result;
         if (job != JOB_GOES_ON)
             break;
+        if (ds_clone_via_stopped(&ontap->base))
+            return ds_fail(err, DS_ERR_CANCELLED,
+                           "ontap: cancelled; %.100s may still finish its job "
+                           "%s",
+                           ontap->url, uuid);
         if (now_seconds() >= end)
             return ds_fail(err, DS_ERR_SYSTEM,
                            "ontap: %.100s: job %s is not done after %d s",
@@ -288,7 +293,13 @@ static int clone_ranges(struct ds_clone_via *via, const char *source,
     (void)pthread_mutex_lock(&ontap->lock);
     while (cursor.index < count && result == 0) {
         enum ds_clone_outcome one = DS_CLONE_DONE;
-        json_t *list = take_ranges(ranges, count, &cursor);
+        json_t *list;
+
+        if (ds_clone_via_stopped(via)) {
+            result = ds_fail(err, DS_ERR_CANCELLED, "ontap: cancelled");
+            break;
+        }
+        list = take_ranges(ranges, count, &cursor);
 
         result = list != NULL
                      ? post_clone(ontap, source, target, list, &one, err)

@@ -11,8 +11,9 @@
 
 #define REPLY_BYTES_MAX ((size_t)1 << 20)
 #define CONNECT_SECONDS 30L
-#define REPLY_SECONDS 180L /* the array may wait for a job before it answers   \
-                            */
+#define REPLY_SECONDS                                                          \
+    180L /* the array may wait for a job before it answers                     \
+          */
 #define WORDS_BYTES 256
 
 struct buffer {

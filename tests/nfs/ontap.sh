@@ -152,6 +152,24 @@ convert "success that is a lie" 5 --strategy range "$url/disk.qcow2$query" \
 said "verification finds it" 'differs'
 absent
 
+# A job that does not end is not waited for by who is told to stop.
+knobs polls=100000
+spawn "$DISKSHIFT" convert "${array[@]}" "$url/disk.vhdx$query" \
+    "$url/never.qcow2" 2>"$run/err"
+for ((i = 0; i < 100; i++)); do
+    [[ $(calls 'GET .*jobs') -lt 2 ]] || break
+    sleep 0.1
+done
+kill -TERM "$spawned"
+for ((i = 0; i < 100; i++)); do
+    kill -0 "$spawned" 2>/dev/null || break
+    sleep 0.1
+done
+check "a signal ends it" test $i -lt 100
+reap "$spawned" KILL
+said "it says what may go on" 'may still finish its job'
+absent
+
 # Failures, in the array's words.
 knobs fail=1
 convert "a job that fails" 5 "$url/disk.vhdx$query" "$url/never.qcow2"
