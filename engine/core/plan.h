@@ -44,7 +44,7 @@ struct ds_plan {
     char *paths[DS_TARGET_FILE_COUNT_MAX];
     char *reference; /* how the target names the source's file, if it does */
     struct witness *witness; /* while executing, unless nobody verifies */
-    struct trust *trust; /* likewise, when options->trust_clones */
+    struct trust *trust;     /* likewise, when options->trust_clones */
     bool executing; /* the operations are for a store, not for a reader */
     bool replaces;  /* the named file exists, and force allows it */
     char notes[PLAN_NOTE_COUNT_MAX][PLAN_NOTE_BYTES];
