@@ -20,8 +20,10 @@
 #include <stdint.h>
 
 #include <diskshift/convert.h>
+#include <diskshift/storage.h>
 
 struct ds_store_ops;
+struct ds_clone_via;
 
 /** An open file. Stores embed this at the start of their own struct. */
 struct ds_file {
@@ -38,6 +40,8 @@ struct ds_clone_domain {
     bool file;  /* the whole file can be shared in one call */
     bool known; /* false: nothing could be probed, the flags are a guess */
     uint32_t granularity_bytes; /* power of two; valid also when !range */
+    bool whole_blocks; /* nor can the block be shared in which a file ends */
+    bool prefers_file; /* a range costs about what a whole file does */
     enum ds_copy_reason reason; /* why not, when !range */
 };
 
@@ -69,6 +73,7 @@ struct ds_create_request {
     struct ds_file *const *within; /* what it will hold comes from all of */
     size_t within_count;           /* these: its mode admits nobody whom one
                                       of them keeps out */
+    struct ds_clone_via *via;      /* by which its blocks are shared; or NULL */
 };
 
 struct ds_run {
@@ -153,6 +158,13 @@ struct ds_store_ops {
     int (*domain)(struct ds_file *source, const char *target_path,
                   struct ds_clone_domain *out, struct ds_error *err);
 
+    /** The same where `via` shares the blocks: what it can, and REFUSED for
+     * files that are not on it. Nothing is tried. NULL: no array serves this
+     * store's files. */
+    int (*via_domain)(struct ds_file *source, const char *target_path,
+                      struct ds_clone_via *via, struct ds_clone_domain *out,
+                      struct ds_error *err);
+
     /** `path` without what only says how to reach it, which the store keeps in
      * mind from now on; the caller's to free. NULL: paths have no such part. */
     int (*plain_path)(const char *path, char **out, struct ds_error *err);
@@ -231,6 +243,11 @@ struct ds_store_ops {
 
     int (*space)(const char *target_path, struct ds_space *out,
                  struct ds_error *err);
+
+    /** As ds_storage_describe; `store` is filled already. NULL: not to be
+     * had. */
+    int (*describe)(const char *path, bool probe, struct ds_storage *out,
+                    struct ds_error *err);
 };
 
 /* -- what formats use ---------------------------------------------------- */

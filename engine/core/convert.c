@@ -56,6 +56,9 @@ static int compare(struct execution *execution, struct ds_disk *target,
         .progress = execution->options->progress,
         .user = execution->options->user,
         .witness = plan->witness,
+        .trust = plan->trust,
+        .written = execution->files,
+        .written_count = plan->target->layout.file_count,
         .read_back = true,
     };
     int result =

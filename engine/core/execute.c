@@ -8,6 +8,7 @@
 #include "arith.h"
 #include "decode.h"
 #include "fail.h"
+#include "trust.h"
 #include "witness.h"
 
 int execute_create(struct execution *execution, struct ds_error *err)
@@ -26,6 +27,7 @@ int execute_create(struct execution *execution, struct ds_error *err)
             .clone_from = i >= layout->data_file_index,
             .within = disk->files,
             .within_count = disk->file_count,
+            .via = plan->via,
         };
 
         result = plan->store->create(&request, &execution->files[i], err);
@@ -251,6 +253,15 @@ static void note_tables(struct execution_tables *tables, const struct ds_op *op)
     }
 }
 
+static void note_trust(struct ds_plan *plan, const struct ds_op *op)
+{
+    uint64_t size_bytes = op->kind == DS_OP_CLONE_FILE
+                              ? plan->disk->files[op->source_index]->size_bytes
+                              : 0;
+
+    trust_note(plan->trust, op, size_bytes);
+}
+
 static int execute_batch(void *user, struct ds_op *ops, size_t count,
                          struct ds_error *err)
 {
@@ -269,6 +280,8 @@ static int execute_batch(void *user, struct ds_op *ops, size_t count,
         if (ops[i].kind == DS_OP_REPEAT &&
             ops[i].reason == DS_COPY_CLONE_REFUSED)
             execution->refused.metadata_bytes += ops[i].length_bytes;
+        if (execution->plan->trust != NULL && result == 0)
+            note_trust(execution->plan, &ops[i]);
         note_tables(&execution->tables, &ops[i]);
         execution->done_bytes += ops[i].data_bytes;
     }
@@ -284,6 +297,8 @@ int execute_run(struct execution *execution, struct ds_error *err)
 
     if (!execution->options->no_verify)
         result = witness_open(&plan->witness, err);
+    if (result == 0 && execution->options->trust_clones)
+        result = trust_open(&plan->trust, err);
     plan->executing = true;
     if (result == 0)
         result = plan_emit(plan, execute_batch, execution, err);
@@ -318,6 +333,8 @@ void execute_close(struct execution *execution)
     execution->plan->witness = NULL;
     free(execution->tables.pieces);
     execution->tables = (struct execution_tables){ 0 };
+    trust_close(execution->plan->trust);
+    execution->plan->trust = NULL;
     for (unsigned i = 0; i < DS_TARGET_FILE_COUNT_MAX; i++) {
         ds_file_close(execution->files[i]);
         execution->files[i] = NULL;

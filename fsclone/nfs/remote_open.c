@@ -339,6 +339,21 @@ int remote_read(struct ds_file *base, uint64_t offset_bytes, void *buffer,
                       done, length_bytes, offset_bytes);
 }
 
+/* libnfs says EFAULT, and no word, when a server refuses a write. Most refuse
+ * for want of room, and that can be asked for. Under the lock. */
+static int why_refused(struct remote_mount *mount, uint64_t length_bytes)
+{
+    const char *place = *mount->inner != '\0' ? mount->inner : "/";
+    struct nfs_statvfs_64 facts;
+    uint64_t free_bytes;
+
+    if (mount->api->nfs_statvfs64(mount->context, place, &facts) == 0 &&
+        ds_mul_u64(facts.f_bavail, facts.f_frsize, &free_bytes) &&
+        free_bytes < length_bytes)
+        return -ENOSPC;
+    return -EIO;
+}
+
 int remote_write(struct remote_file *file, uint64_t offset_bytes,
                  const void *bytes, uint64_t length_bytes)
 {
@@ -353,6 +368,8 @@ int remote_write(struct remote_file *file, uint64_t offset_bytes,
         REMOTE_CALL(mount, done,
                     mount->api->nfs_pwrite(mount->context, file->handle,
                                            offset_bytes, part, next));
+        if (done == -EFAULT)
+            done = why_refused(mount, part);
         remote_unlock(mount);
         if (done <= 0 || (uint64_t)done > part)
             return done < 0 ? done : -EIO;

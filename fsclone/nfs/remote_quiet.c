@@ -2,7 +2,7 @@
 /*
  * Whether a source is quiet. QEMU's locks (see local_lock.c) reach an NFS
  * server from any client; LOCKT of NFSv4 asks for them without taking any. By
- * NFSv3 alone they cannot be seen. VMware's lock files are names.
+ * NFSv3 alone they cannot be seen. VMware's locks are files: remote_vmware.c.
  *
  * Locks of our own are not held: they would need an open file at the server.
  * Size, modification and change time are compared at the end.
@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cleanup.h"
 #include "fail.h"
 #include "remote.h"
 
@@ -44,86 +43,13 @@ static int check_locks(struct remote_file *file, struct ds_error *err)
                       QEMU_USES_WRITE, QEMU_FORBIDS_READ);
 }
 
-static bool is_esxi_lock(const char *name)
-{
-    const char *digits = name + 5;
-
-    return strncmp(name, ".lck-", 5) == 0 && *digits != '\0' &&
-           digits[strspn(digits, "0123456789abcdefABCDEF")] == '\0';
-}
-
-static bool is_hosted_lock(const char *name)
-{
-    size_t length = strlen(name);
-
-    return name[0] == 'M' && length > 4 &&
-           strcmp(name + length - 4, ".lck") == 0;
-}
-
-static int held(const struct remote_file *file, const char *name,
-                struct ds_error *err)
-{
-    return ds_fail_at(err, &file->base, DS_OFFSET_NONE, DS_ERR_REFUSED,
-                      "nfs: lock: VMware holds the disk: have lock file "
-                      "%.100s expect none (remove it if it is stale)",
-                      name);
-}
-
-/* Whether an entry of `directory` is_lock, or `name`: then *found is set.
- * Under the mount's lock. */
-static int look_for(struct remote_file *file, const char *directory,
-                    bool (*is_lock)(const char *name), const char *name,
-                    bool *found, struct ds_error *err)
-{
-    struct remote_mount *mount = file->mount;
-    struct nfsdir *stream = NULL;
-    const struct nfsdirent *entry;
-    int result = 0;
-
-    /* One that may not be listed shows no lock that we could see. */
-    if (mount->api->nfs_opendir(mount->context, directory, &stream) != 0)
-        return 0;
-    while (result == 0 &&
-           (entry = mount->api->nfs_readdir(mount->context, stream)) != NULL) {
-        if (is_lock(entry->name))
-            result = held(file, entry->name, err);
-        if (name != NULL && strcmp(entry->name, name) == 0)
-            *found = true;
-    }
-    mount->api->nfs_closedir(mount->context, stream);
-    return result;
-}
-
-static int check_vmware(struct remote_file *file, struct ds_error *err)
-{
-    struct remote_mount *mount = file->mount;
-    ds_autofree char *hosted = NULL;
-    ds_autofree char *path = NULL;
-    bool found = false;
-    int result;
-
-    if (asprintf(&hosted, "%s.lck", file->name) < 0)
-        hosted = NULL;
-    if (hosted != NULL)
-        path = remote_path(mount, hosted);
-    if (path == NULL)
-        return ds_fail_memory(err);
-    remote_lock(mount);
-    result = look_for(file, *mount->inner != '\0' ? mount->inner : "/",
-                      is_esxi_lock, hosted, &found, err);
-    if (result == 0 && found)
-        result = look_for(file, path, is_hosted_lock, NULL, &found, err);
-    remote_unlock(mount);
-    return result;
-}
-
 int remote_quiesce(struct ds_file *base, struct ds_error *err)
 {
     struct remote_file *file = remote_of(base);
     int result = check_locks(file, err), status;
 
     if (result == 0)
-        result = check_vmware(file, err);
+        result = remote_check_vmware(file, err);
     if (result != 0)
         return result;
     status = remote_fstat(file, &file->quiet);

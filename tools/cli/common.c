@@ -95,6 +95,19 @@ void common_close(struct ds_disk **disk)
     ds_disk_close(*disk);
 }
 
+int common_open_via(const struct options *options, struct ds_clone_via **out,
+                    struct ds_error *err)
+{
+    return options->via.name != NULL
+               ? ds_clone_via_open(&options->via, out, err)
+               : 0;
+}
+
+void common_close_via(struct ds_clone_via **via)
+{
+    ds_clone_via_close(*via);
+}
+
 static void part_rows(struct report *report, const struct ds_disk_part *part)
 {
     const struct row rows[] = {
@@ -294,6 +307,8 @@ void common_verify(struct report *report, const struct ds_verify_report *verify)
         row_bytes("zero_bytes", "zeros by the tables", verify->zero_bytes),
         row_bytes("witnessed_bytes", "read, digest as copied",
                   verify->witnessed_bytes),
+        row_if_any(row_bytes("trusted_bytes", "not read, as told shared",
+                             verify->trusted_bytes)),
         row_bytes("hashed_bytes", "read and compared", verify->hashed_bytes),
         row_text("not_proven", "read because", verify->not_proven),
         row_seconds("seconds", "took", verify->seconds),
