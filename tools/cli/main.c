@@ -39,6 +39,10 @@ static const struct verb verbs[] = {
       "say how much room a target would take, shared and new", verb_measure },
     { "snapshot-points", VERB_POINTS, "[OPTION]... SOURCE",
       "list the states of a disk that can be a source", verb_points },
+    { "guest-script", VERB_GUEST,
+      "[OPTION]... --guest SYSTEM [-o key=value]... [--output PATH]\n"
+      "[OPTION]... --list",
+      "make the scripts by which a guest takes its network along", verb_guest },
 };
 
 const struct verb *verb_at(size_t index)
