@@ -7,6 +7,7 @@
 #include <diskshift/disk.h>
 #include <diskshift/error.h>
 #include <diskshift/storage.h>
+#include <diskshift/guest_script.h>
 
 #ifdef __cplusplus
 extern "C" {
