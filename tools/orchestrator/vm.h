@@ -74,9 +74,10 @@ struct vm {
     char *name;
     char *uuid;
     char *description;
-    char *arch;      /* "x86_64" */
-    char *machine;   /* "pc-i440fx-7.2"; NULL for VMs of others */
-    char *cpu_model; /* "host-passthrough", "host-model" or a model's name */
+    char *arch;        /* "x86_64" */
+    char *machine;     /* "pc-i440fx-7.2"; NULL for VMs of others */
+    char *accelerator; /* target: "kvm", "qemu"; NULL: the best there is */
+    char *cpu_model;   /* "host-passthrough", "host-model" or a model's name */
     unsigned cpu_count;
     unsigned socket_count, core_count, thread_count; /* 0: not said */
     uint64_t memory_bytes;
