@@ -81,7 +81,7 @@ struct settings {
     enum prepare_mode prepare;
     char *guest_ssh; /* "user@host" */
     unsigned guest_ssh_port;
-    char *script_directory;  /* a person's own scripts; NULL: generated */
+    char *script_file;       /* a script of your own; NULL: generated */
     char *offline_directory; /* where the offline script and ISO are put */
     bool remove_tools;       /* the source hypervisor's, in the guest */
     bool install_tools;      /* the target hypervisor's */
