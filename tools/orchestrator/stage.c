@@ -22,7 +22,7 @@ const char *stage_name(enum stage stage)
 
 const char *migration_kind_name(enum migration_kind kind)
 {
-    static const char *const names[] = { "migrate", "test", "return" };
+    static const char *const names[] = { "migrate", "test", "return", "check" };
 
     return names[kind];
 }
@@ -261,6 +261,8 @@ static int run_steps(struct migration *migration, const struct past *past,
         const struct step_record *record = past_find(past, step->name);
 
         migration->step = step;
+        if (migration->kind == KIND_CHECK && step->stage != STAGE_PREFLIGHT)
+            break;
         if (record != NULL ? record->state == STEP_DONE
                            : !step->wanted(migration))
             continue;
@@ -433,7 +435,7 @@ int migration_undo(struct migration *migration, struct ds_error *err)
 static int read_kind(const char *text, enum migration_kind *out,
                      struct ds_error *err)
 {
-    for (int i = KIND_MIGRATE; i <= KIND_RETURN; i++) {
+    for (int i = KIND_MIGRATE; i <= KIND_CHECK; i++) {
         if (text_same(text, migration_kind_name((enum migration_kind)i))) {
             *out = (enum migration_kind)i;
             return 0;

@@ -94,7 +94,8 @@ struct narrator {
     void *user;
 };
 
-enum migration_kind { KIND_MIGRATE, KIND_TEST, KIND_RETURN };
+/** CHECK ends with preflight. */
+enum migration_kind { KIND_MIGRATE, KIND_TEST, KIND_RETURN, KIND_CHECK };
 const char *migration_kind_name(enum migration_kind kind);
 
 /** How the guest's script is run. */
