@@ -213,6 +213,12 @@ int backup_remove(const char *directory, struct ds_error *err)
     autofree char *manifest = path_join(directory, "manifest.json");
     /* First: what is then half removed is no backup any more. */
     int result = file_remove(manifest, err);
+    autofree char *above = path_directory(directory);
 
-    return result != 0 ? result : remove_entries(directory, true, err);
+    if (result == 0)
+        result = remove_entries(directory, true, err);
+    /* Backups of others may lie beside it: then it stays. */
+    if (result == 0)
+        (void)rmdir(above);
+    return result;
 }

@@ -189,8 +189,8 @@ static void print_problem(void *user, const char *text)
     fprintf(stderr, "diskshift: %s\n", text);
 }
 
-static int apply(const struct options *options, struct settings *settings,
-                 struct ds_error *err)
+int options_apply(const struct options *options, struct settings *settings,
+                  struct ds_error *err)
 {
     int result = 0;
 
@@ -243,10 +243,10 @@ int options_plan(const struct options *options, struct plan *out,
     if (result != 0)
         return result;
     listed = out->vm_count > 0;
-    result = apply(options, &out->common, err);
+    result = options_apply(options, &out->common, err);
     choose(options, out);
     for (size_t i = 0; i < out->vm_count && result == 0; i++)
-        result = apply(options, &out->vms[i], err);
+        result = options_apply(options, &out->vms[i], err);
     for (size_t i = 0; i < options->operands.count && result == 0; i++) {
         const char *name = options->operands.items[i];
         struct settings *vm;

@@ -33,6 +33,9 @@ void options_help(void);
  * that the operands name, or all of it. */
 int options_plan(const struct options *options, struct plan *out,
                  struct ds_error *err);
+/** The options' settings over those that are there. */
+int options_apply(const struct options *options, struct settings *settings,
+                  struct ds_error *err);
 /** The journal's directory; the caller owns it. */
 char *options_journal(const struct options *options);
 

@@ -207,6 +207,8 @@ static void read_mapping(struct reading *reading, struct plan *plan,
             read_setting(reading, settings, setting, value);
         else if (!is_section(key) || depth >= DEPTH_MAX)
             tell(reading, &name->start_mark, "%s: no such key", key);
+        else if (text_same(scalar(value), ""))
+            continue; /* a section in which all is commented out */
         else if (expect(reading, value, YAML_MAPPING_NODE, key, "a mapping"))
             read_mapping(reading, NULL, settings, key, value, depth + 1);
     }

@@ -476,12 +476,13 @@ int migration_begin(struct journal *journal, int64_t id,
         result = read_kind(record.kind, &out->kind, err);
     if (result == 0)
         result = settings_from_json(record.settings, &out->settings, err);
-    if (result == 0 && record.vm != NULL)
-        result = vm_from_json(record.vm, &out->vm, err);
-    if (result == 0 && record.vm != NULL)
-        result = migration_plan_target(out, err);
     if (result == 0)
         result = connect_both(out, err);
+    if (result == 0 && record.vm != NULL)
+        result = vm_from_json(record.vm, &out->vm, err);
+    /* What it becomes depends on what the target can. */
+    if (result == 0 && record.vm != NULL)
+        result = migration_plan_target(out, err);
     migration_record_free(&record);
     if (result != 0)
         migration_end(out);

@@ -306,6 +306,7 @@ static void turn_round(struct settings *settings)
     settings->backup = BACKUP_NONE;
     settings->prepare = PREPARE_NONE;
     settings->check_addresses = false;
+    settings->start_target = true;
     texts_add(&settings->accepted, "backup-none");
 }
 
@@ -334,8 +335,10 @@ static int plan_return(const struct options *options, struct journal *journal,
             settings_free(vm);
             result = settings_from_json(record.settings, vm, err);
         }
-        if (result == 0)
+        if (result == 0) {
             turn_round(vm);
+            result = options_apply(options, vm, err);
+        }
         migration_record_free(&record);
     }
     return result;

@@ -167,7 +167,6 @@ int vm_for_target(const struct migration *migration, struct vm *out,
         result = plan_disk(settings, out, i, directory, err);
     for (size_t i = 0; i < out->nic_count && result == 0; i++)
         result = plan_nic(migration, &out->nics[i], err);
-    if (migration->target != NULL)
-        place_files(migration, directory, out);
+    place_files(migration, directory, out);
     return result;
 }
