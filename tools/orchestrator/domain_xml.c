@@ -178,8 +178,10 @@ static int read_disk(const struct xml *root, const struct xml *element,
     int result;
 
     if (device != NULL && strcmp(device, "disk") != 0 &&
-        strcmp(device, "lun") != 0)
-        return 0; /* cdrom, floppy: a medium is no disk of the VM */
+        strcmp(device, "lun") != 0) {
+        vm->removable_count++; /* a medium is no disk of the VM */
+        return 0;
+    }
     result = vm_add_disk(vm, &disk, err);
     if (result != 0)
         return result;

@@ -43,6 +43,7 @@ struct member {
 static const struct member disk_members[] = {
     TEXT(struct vm_disk, path),
     TEXT(struct vm_disk, format),
+    TEXT(struct vm_disk, member),
     ENUM(struct vm_disk, source, VM_SOURCE_POOL + 1),
     ENUM(struct vm_disk, bus, VM_BUS_COUNT),
     TEXT(struct vm_disk, controller),
@@ -88,6 +89,7 @@ static const struct member vm_members[] = {
     YES(struct vm, agent),
     UNSIGNED(struct vm, passthrough_count),
     UNSIGNED(struct vm, snapshot_count),
+    UNSIGNED(struct vm, removable_count),
     TEXT(struct vm, report_path),
     TEXT(struct vm, console_path),
     TEXT(struct vm, native),

@@ -44,6 +44,8 @@ struct vm_disk {
     char *path;   /* as this host names it, or nfs://...; VMDK: the
                      descriptor. Of other sources what names them */
     char *format; /* the engine's word: "vmdk", "vhdx", "qcow2" ... */
+    char *member; /* the disk inside a package (ova), for ds_open_options;
+                     NULL: the path is the disk */
     enum vm_source source;
     enum vm_bus bus;
     char *controller;    /* its model: "lsilogic", "vmpvscsi", "virtio-scsi" */
@@ -91,6 +93,7 @@ struct vm {
     bool agent;                 /* has the QEMU guest agent's port */
     unsigned passthrough_count; /* host devices given to it */
     unsigned snapshot_count;
+    unsigned removable_count; /* CD and floppy drives, which do not move */
     struct vm_disk *disks;
     size_t disk_count;
     struct vm_nic *nics;
