@@ -145,7 +145,8 @@ int hypervisor_wait_off(struct hypervisor *hypervisor, const char *name,
 extern const struct hypervisor_ops hypervisor_libvirt;
 extern const struct hypervisor_ops hypervisor_esx;
 extern const struct hypervisor_ops hypervisor_hyperv;
-/** A VM that is files: file:///vm/web.vmx, .ovf, .ova, .xml. It is described,
+/** A VM that is files: file:///vm/web.vmx, .ovf, .ova, .xml; with
+ * ?allow-refs=DIRECTORY disks may lie there too (import_uri). It is described,
  * is always off, and can be nothing but a source. */
 extern const struct hypervisor_ops hypervisor_files;
 
