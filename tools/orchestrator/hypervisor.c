@@ -10,6 +10,7 @@
 
 /* The first that takes the URI has it. libvirt takes what is left. */
 static const struct hypervisor_ops *const kinds[] = { &hypervisor_files,
+                                                      &hypervisor_hyperv,
                                                       &hypervisor_libvirt };
 static const struct hypervisor_ops *registered;
 
