@@ -205,7 +205,8 @@ static void test_hyperv__answers(void **state)
 
 static void test_hyperv__timeout(void **state)
 {
-    struct powershell_host other = { .host = "h", .ssh_command = stand_in };
+    char name[] = "h";
+    struct ssh_host other = { .host = name, .command = stand_in };
     struct ds_error err = DS_ERROR_INIT;
     json_t *answer = NULL;
 

@@ -32,21 +32,16 @@
 
 struct hyperv {
     struct hypervisor common;
-    char *user, *host;
-    unsigned port;
-    char *ssh_command, *ssh_key, *ssh_config;
+    struct ssh_host host;
 };
 
 /* -- asking --------------------------------------------------------------- */
 
-/* What a terminal would obey becomes blanks. */
 static char *plain_text(const json_t *value)
 {
     char *text = text_copy(json_string_value(value));
 
-    for (char *at = text; at != NULL && *at != '\0'; at++)
-        if ((unsigned char)*at < 0x20 || *at == 0x7f)
-            *at = ' ';
+    make_plain(text);
     return text;
 }
 
@@ -82,12 +77,6 @@ static int ask(struct hypervisor *hypervisor, const char *verb,
                json_t **answer, struct ds_error *err)
 {
     struct hyperv *hyperv = (struct hyperv *)hypervisor;
-    struct powershell_host host = { .user = hyperv->user,
-                                    .host = hyperv->host,
-                                    .port = hyperv->port,
-                                    .ssh_command = hyperv->ssh_command,
-                                    .ssh_key = hyperv->ssh_key,
-                                    .ssh_config = hyperv->ssh_config };
     autojson json_t *owned = request;
     autojson json_t *got = NULL;
     autofree char *json = NULL, *literal = NULL, *script = NULL;
@@ -102,7 +91,7 @@ static int ask(struct hypervisor *hypervisor, const char *verb,
     literal = powershell_quote(json);
     script = text_format("$Request = ConvertFrom-Json %s\n%s", literal,
                          hyperv_verbs);
-    result = powershell_run(&host, script, timeout_seconds, &got, err);
+    result = powershell_run(&hyperv->host, script, timeout_seconds, &got, err);
     if (result != 0)
         return fail_within(err, "%s %s", verb, name);
     result = answered(verb, name, got, err);
@@ -121,52 +110,6 @@ static int tell(struct hypervisor *hypervisor, const char *verb,
 
 /* -- connecting ----------------------------------------------------------- */
 
-static bool all_of(const char *text, const char *besides)
-{
-    for (; *text != '\0'; text++)
-        if (!isalnum((unsigned char)*text) && strchr(besides, *text) == NULL)
-            return false;
-    return true;
-}
-
-/* [user@]host[:port][/], none of which ssh could take for an option. */
-static bool split(char *text, struct hyperv *out)
-{
-    char *at = strrchr(text, '@'), *host = at != NULL ? at + 1 : text;
-    char *slash = strchr(host, '/'), *end, *colon;
-    unsigned long port;
-
-    if (slash != NULL && slash[1] != '\0')
-        return false;
-    if (slash != NULL)
-        *slash = '\0';
-    if (at != NULL) {
-        *at = '\0';
-        out->user = text_copy(text);
-    }
-    colon = strrchr(host, ':');
-    if (host[0] == '[') {
-        end = strchr(host, ']');
-        if (end == NULL || (end[1] != '\0' && end[1] != ':'))
-            return false;
-        colon = end[1] == ':' ? end + 1 : NULL;
-        host++;
-        *end = '\0';
-    }
-    if (colon != NULL) {
-        *colon = '\0';
-        port = strtoul(colon + 1, &end, 10);
-        if (!isdigit((unsigned char)colon[1]) || *end != '\0' || port == 0 ||
-            port > 65535)
-            return false;
-        out->port = (unsigned)port;
-    }
-    out->host = text_copy(host);
-    return host[0] != '\0' && host[0] != '-' && all_of(host, ".-_:") &&
-           (out->user == NULL || (out->user[0] != '\0' && out->user[0] != '-' &&
-                                  all_of(out->user, ".-_\\+@")));
-}
-
 static bool takes(const char *uri)
 {
     return text_begins(uri, SCHEME);
@@ -176,11 +119,7 @@ static void close_hyperv(struct hypervisor *hypervisor)
 {
     struct hyperv *hyperv = (struct hyperv *)hypervisor;
 
-    free(hyperv->user);
-    free(hyperv->host);
-    free(hyperv->ssh_command);
-    free(hyperv->ssh_key);
-    free(hyperv->ssh_config);
+    ssh_host_free(&hyperv->host);
     free(hypervisor->uri);
     free(hyperv);
 }
@@ -206,23 +145,19 @@ static int list(struct hypervisor *hypervisor, struct texts *names,
 static int open_hyperv(const char *uri, const struct hypervisor_login *login,
                        struct hypervisor **out, struct ds_error *err)
 {
-    static const struct hypervisor_login none;
-    autofree char *text = text_copy(uri + strlen(SCHEME));
+    const char *rest = uri + strlen(SCHEME);
+    const char *slash = strchr(rest, '/');
     struct hyperv *hyperv = need(sizeof(*hyperv));
     struct texts names = { 0 };
     int result = 0;
 
-    login = login != NULL ? login : &none;
     hyperv->common.ops = &hypervisor_hyperv;
     hyperv->common.can = HYPERVISOR_CAN_SNAPSHOT | HYPERVISOR_CAN_QUIESCE |
                          HYPERVISOR_CAN_DEFINE | HYPERVISOR_CAN_ADDRESSES |
                          HYPERVISOR_CAN_AUTOSTART;
     hyperv->common.uri = text_copy(uri);
-    hyperv->ssh_command =
-        text_copy(login->ssh_command != NULL ? login->ssh_command : "ssh");
-    hyperv->ssh_key = text_copy(login->ssh_key);
-    hyperv->ssh_config = text_copy(login->ssh_config);
-    if (!split(text, hyperv))
+    if (!ssh_host_parse(rest, login, &hyperv->host) ||
+        (slash != NULL && slash[1] != '\0'))
         result = fail(err, DS_ERR_ARG,
                       "have a URI that begins with %s expect "
                       "%s[USER@]HOST[:PORT]; passwords and keys are ssh's "

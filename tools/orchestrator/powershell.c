@@ -6,9 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ssh's own failures; no script of ours ends with it. */
-#define SSH_FAILED 255
-#define ARGUMENT_COUNT_MAX 32
 #define LINE_BYTES 76
 /* A code unit of UTF-16 for each byte of UTF-8, at most. */
 #define UTF16_GROWTH 2
@@ -107,23 +104,13 @@ static char *cut_answer(const char *output)
     return text_copy(from + strlen(begin));
 }
 
-/* Control characters, which a terminal obeys, become blanks. */
-static void make_plain(char *text)
-{
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = ' ';
-}
-
-static int read_answer(const struct powershell_host *host,
-                       struct process_result *done, json_t **answer,
-                       struct ds_error *err)
+static int read_answer(const struct ssh_host *host, struct process_result *done,
+                       json_t **answer, struct ds_error *err)
 {
     autofree char *base64 = cut_answer(done->output), *text = NULL;
     json_error_t why = { .text = "no base64" };
     size_t length = 0;
 
-    make_plain(done->errors);
     if (base64 == NULL)
         return fail(err, DS_ERR_CORRUPT,
                     "%s: PowerShell has not answered (exit status %d): %.*s",
@@ -138,59 +125,12 @@ static int read_answer(const struct powershell_host *host,
                                   host->host, why.text);
 }
 
-/* -- ssh ------------------------------------------------------------------ */
+/* -- the whole ------------------------------------------------------------ */
 
-static void list_arguments(const struct powershell_host *host, const char *port,
-                           const char *command, const char **arguments)
-{
-    static const char *const options[] = {
-        "-T",
-        "-o",
-        "BatchMode=yes", /* nothing is asked of a terminal */
-        "-o",
-        "StrictHostKeyChecking=yes",
-        "-o",
-        "ConnectTimeout=15",
-        "-o",
-        "ServerAliveInterval=10",
-        "-o",
-        "ServerAliveCountMax=6",
-    };
-    size_t count = 0;
-
-    arguments[count++] = host->ssh_command;
-    for (size_t i = 0; i < ARRAY_COUNT(options); i++)
-        arguments[count++] = options[i];
-    if (host->ssh_config != NULL) {
-        arguments[count++] = "-F";
-        arguments[count++] = host->ssh_config;
-    }
-    if (host->ssh_key != NULL) {
-        arguments[count++] = "-o";
-        arguments[count++] = "IdentitiesOnly=yes";
-        arguments[count++] = "-i";
-        arguments[count++] = host->ssh_key;
-    }
-    if (host->port != 0) {
-        arguments[count++] = "-p";
-        arguments[count++] = port;
-    }
-    if (host->user != NULL) {
-        arguments[count++] = "-l";
-        arguments[count++] = host->user;
-    }
-    arguments[count++] = "--";
-    arguments[count++] = host->host;
-    arguments[count++] = command;
-    arguments[count] = NULL;
-}
-
-int powershell_run(const struct powershell_host *host, const char *script,
+int powershell_run(const struct ssh_host *host, const char *script,
                    unsigned timeout_seconds, json_t **answer,
                    struct ds_error *err)
 {
-    const char *arguments[ARGUMENT_COUNT_MAX];
-    autofree char *port = text_format("%u", host->port);
     autofree char *encoded = NULL, *command = NULL, *input = NULL;
     struct process_result done = { 0 };
     int result = powershell_encode(bootstrap, &encoded, err);
@@ -200,19 +140,12 @@ int powershell_run(const struct powershell_host *host, const char *script,
     command = text_format("powershell.exe -NoLogo -NoProfile -NonInteractive "
                           "-EncodedCommand %s",
                           encoded);
-    list_arguments(host, port, command, arguments);
     input = folded(script);
-    result = process_run(arguments, input, strlen(input), timeout_seconds,
-                         POWERSHELL_OUTPUT_BYTES_MAX, &done, err);
-    if (result == 0 && done.exit_status == SSH_FAILED) {
-        make_plain(done.errors);
-        result = fail(err, DS_ERR_SYSTEM, "ssh %s: %.*s", host->host,
-                      ERROR_BYTES, done.errors);
-        if (err != NULL)
-            err->system_errno = EHOSTUNREACH;
-    } else if (result == 0) {
-        result = read_answer(host, &done, answer, err);
-    }
+    result = ssh_run(host, command, input, timeout_seconds,
+                     POWERSHELL_OUTPUT_BYTES_MAX, &done, err);
+    if (result != 0)
+        return result;
+    result = read_answer(host, &done, answer, err);
     process_result_free(&done);
     return result;
 }

@@ -13,19 +13,9 @@
 #ifndef ORCH_POWERSHELL_H
 #define ORCH_POWERSHELL_H
 
-#include "process.h"
+#include "ssh.h"
 
 #define POWERSHELL_OUTPUT_BYTES_MAX (4u << 20)
-
-/** Where to. Texts are borrowed. */
-struct powershell_host {
-    const char *user; /* or NULL */
-    const char *host;
-    unsigned port;           /* 0: ssh's own */
-    const char *ssh_command; /* "ssh" */
-    const char *ssh_key;     /* a file; NULL: the agent's, the user's */
-    const char *ssh_config;  /* a file; NULL: the user's */
-};
 
 /** `text` as a literal: '...'. The typographic quotes end one too. */
 char *powershell_quote(const char *text);
@@ -39,7 +29,7 @@ int powershell_encode(const char *text, char **out, struct ds_error *err);
  * with EHOSTUNREACH (ssh failed: its own words) or ETIMEDOUT, CORRUPT (no
  * answer, or cut short).
  */
-int powershell_run(const struct powershell_host *host, const char *script,
+int powershell_run(const struct ssh_host *host, const char *script,
                    unsigned timeout_seconds, json_t **answer,
                    struct ds_error *err);
 
