@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# kill -9 of the orchestrator after every record of its journal, one by one:
-# resume ends where it would have ended, rollback leaves the source as it was.
+# kill -9 of the orchestrator at every record of its journal, one by one, before
+# it is written (the step has acted) or after: resume ends where it would have
+# ended, rollback leaves the source as it was. `full` does all four ways.
 . "$(dirname "$0")/../lib/lib.bash"
 . "$(dirname "$0")/lib.bash"
 . "$(dirname "$0")/fake.bash"
@@ -14,8 +15,10 @@ fake_start
 killed_at() {
     local count=$1 have
     shift
-    DS_STOP_AFTER_RECORD=$count "$@" >"$run/out" 2>"$run/err"
+    export "DS_STOP_${when}_RECORD=$count"
+    "$@" >"$run/out" 2>"$run/err"
     have=$?
+    unset "DS_STOP_${when}_RECORD"
     ((have == 137)) && return 0
     ((have == 0)) && return 1
     case_fail "record $count" "exit status $have" "$(tail -n 5 "$run/err")"
@@ -29,7 +32,9 @@ every() {
     for ((count = 1; ; count++)); do
         vm_make web
         killed_at "$count" move web "$@" || break
-        fake resume web >"$run/out" 2>"$run/err" && is_moved web >"$run/why" || {
+        # The last record of all says that it is done.
+        { [[ $(journal_state web) == done ]] || fake resume web; } \
+            >"$run/out" 2>"$run/err" && is_moved web >"$run/why" || {
             bad=1
             case_fail "$what: resume after record $count" \
                 "$(cat "$run/err" "$run/why")"
@@ -62,8 +67,8 @@ every_rollback() {
         vm_make web
         move web >/dev/null 2>&1
         killed_at "$count" fake rollback web || break
-        fake rollback web >"$run/out" 2>"$run/err" &&
-            is_untouched web >"$run/why" || {
+        { [[ $(journal_state web) == undone ]] || fake rollback web; } \
+            >"$run/out" 2>"$run/err" && is_untouched web >"$run/why" || {
             bad=1
             case_fail "rollback, again after record $count" \
                 "$(cat "$run/err" "$run/why")"
@@ -74,7 +79,15 @@ every_rollback() {
     ((bad == 0 && count > 10)) && case_ok "rollback: $((count - 1)) records"
 }
 
-every "by snapshot" --backup snapshot
-every "by shutdown" --backup shutdown
+when=AFTER
+every "by snapshot, after" --backup snapshot
 every_rollback
+when=BEFORE
+every "by shutdown, before" --backup shutdown
+[[ ${1:-} != full ]] || {
+    every_rollback
+    every "by snapshot, before" --backup snapshot
+    when=AFTER
+    every "by shutdown, after" --backup shutdown
+}
 finish

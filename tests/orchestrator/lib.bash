@@ -87,8 +87,10 @@ libvirtd_start() {
     local tries
 
     ip link set lo up
-    spawn libvirtd </dev/null >"$run/libvirtd.out" 2>&1
+    spawn libvirtd --pid-file /run/libvirt/libvirtd.pid </dev/null \
+        >"$run/libvirtd.out" 2>&1
     libvirtd=$spawned
+    disown "$libvirtd"
     for ((tries = 0; tries < 600; tries++)); do
         virsh -q -c "$1" uri >/dev/null 2>&1 &&
             [[ -S /run/libvirt/libvirt-sock ]] && return 0

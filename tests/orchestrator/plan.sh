@@ -100,6 +100,12 @@ status "an option's value" 2 fake run web --deadline soon
 said "an option's value: what was allowed" 'have soon expect seconds'
 status "no VM" 2 fake run --from "$uri" --to "$uri"
 status "help" 0 fake --help
+check "help: no line beyond 80 columns" \
+    test "$(awk 'length > 80' "$run/out" | wc -l)" = 0
+check "diskshift migrate is the same" bash -c \
+    "'$DISKSHIFT' migrate --help | cmp - '$run/out'"
+check "and diskshift help migrate" bash -c \
+    "'$DISKSHIFT' help migrate | cmp - '$run/out'"
 check "no secret is an option" bash -c \
     "! grep -qiE -- '--[a-z-]*(password|secret|token)' '$run/out'"
 finish

@@ -93,12 +93,12 @@ int journal_bind(sqlite3_stmt *statement, const char *types, ...)
     return code;
 }
 
-static void die_when_told(void)
+/* For tests: the process dies before or after its Nth record. */
+static void die_when_told(const char *variable, unsigned count)
 {
-    static _Atomic unsigned count;
-    const char *text = getenv("DS_STOP_AFTER_RECORD");
+    const char *text = getenv(variable);
 
-    if (text != NULL && ++count == (unsigned)strtoul(text, NULL, 10))
+    if (text != NULL && count == (unsigned)strtoul(text, NULL, 10))
         kill(getpid(), SIGKILL);
 }
 
@@ -113,10 +113,14 @@ int journal_write(struct journal *journal, sqlite3_stmt *statement,
 int journal_record(struct journal *journal, sqlite3_stmt *statement,
                    struct ds_error *err)
 {
-    int result = journal_write(journal, statement, err);
+    static _Atomic unsigned counted;
+    unsigned count = ++counted;
+    int result;
 
+    die_when_told("DS_STOP_BEFORE_RECORD", count);
+    result = journal_write(journal, statement, err);
     if (result == 0)
-        die_when_told();
+        die_when_told("DS_STOP_AFTER_RECORD", count);
     return result;
 }
 

@@ -10,17 +10,16 @@ int journal_step_begin(struct journal *journal, int64_t migration_id,
     int result = journal_prepare(
         journal,
         "INSERT INTO steps (migration, stage, name, state, before, begun)"
-        " VALUES (?, ?, ?, 0, ?, ?) RETURNING id",
+        " VALUES (?, ?, ?, 0, ?, ?)",
         &statement, err);
 
     if (result != 0)
         return result;
     journal_bind(statement, "ittjr", migration_id, stage, name, before,
                  now_seconds());
-    if (sqlite3_step(statement) != SQLITE_ROW)
-        return journal_failed(journal, err);
-    *step_id = sqlite3_column_int64(statement, 0);
-    return journal_record(journal, statement, err);
+    result = journal_record(journal, statement, err);
+    *step_id = sqlite3_last_insert_rowid(journal->db);
+    return result;
 }
 
 static int set_step(struct journal *journal, int64_t step_id,

@@ -60,7 +60,7 @@ static void help(void)
 {
     printf("usage: diskshift migrate VERB [OPTION]... [VM]...\n\nVerbs:\n");
     for (size_t i = 0; i < ARRAY_COUNT(verbs); i++)
-        printf("  %-9s %-32s %s\n", verbs[i].name, verbs[i].usage,
+        printf("  %s %s\n      %s\n", verbs[i].name, verbs[i].usage,
                verbs[i].summary);
     options_help();
 }

@@ -6,6 +6,9 @@
 #include <unistd.h>
 
 /* Options that are no setting of a VM. */
+#define HELP_COLUMNS 79
+#define HELP_INDENT 26
+
 enum own_type { OWN_YES, OWN_TEXT, OWN_NUMBER };
 
 struct own {
@@ -162,10 +165,31 @@ void options_free(struct options *options)
     free(options->values);
 }
 
+/* In words from column 28 on. */
+static void print_wrapped(const char *text, int column)
+{
+    while (*text != '\0') {
+        int length = (int)strcspn(text, " ");
+
+        if (column + 1 + length > HELP_COLUMNS) {
+            printf("\n%*s", HELP_INDENT, "");
+            column = HELP_INDENT;
+        }
+        column += printf(" %.*s", length, text);
+        text += length;
+        text += strspn(text, " ");
+    }
+    putchar('\n');
+}
+
 static void help_line(const char *name, const char *standard, const char *help)
 {
-    printf("  --%-22s %s%s%s%s\n", name, help, standard != NULL ? " [" : "",
-           standard != NULL ? standard : "", standard != NULL ? "]" : "");
+    autofree char *text = standard != NULL
+                              ? text_format("%s [%s]", help, standard)
+                              : text_copy(help);
+    int column = printf("  --%-*s", HELP_INDENT - 4, name);
+
+    print_wrapped(text, column);
 }
 
 void options_help(void)

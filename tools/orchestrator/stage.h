@@ -56,7 +56,8 @@
  * is not off, and the restore while the target is not.
  *
  * DS_STOP_AFTER_RECORD=N in the environment kills the process (SIGKILL) when
- * the journal has taken its Nth record: how every edge is tested.
+ * the journal has taken its Nth record, DS_STOP_BEFORE_RECORD=N just before it
+ * takes it, when the step has acted: how every edge is tested.
  */
 #ifndef ORCH_STAGE_H
 #define ORCH_STAGE_H
