@@ -67,8 +67,10 @@ edge "a network that the target lacks" 6 "" "target-network" \
 edge "a machine that the target lacks" 6 "" "target-machine" \
     --machine missing
 edge "a format that the target lacks" 6 "" "target-format" --format vhdx
-edge "the guest is to be reached and is not" 5\|6 "mute-web=1" \
-    "cannot be reached" --prepare online
+edge "the guest is to be reached and is not" 6 "mute-web=1" \
+    "cannot be reached" --prepare online --accept-warning guest-answers
+edge "the guest does not answer, which is not accepted" 6 "mute-web=1" \
+    "guest-answers"
 edge "a hook fails" 6 "" "hook after-backup: exit status 3" \
     --hook "after-backup=exit 3"
 edge "the backup directory cannot be made" 5 "" "make directory" \

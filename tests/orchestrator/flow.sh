@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # A VM moves and comes back, with everything real: libvirt, QEMU (TCG), a Linux
-# guest with its agent, XFS with reflinks.
+# guest with its agent, XFS with reflinks. `full` goes on: a test migration, a
+# move by shutdown, and the way back with what was written since.
 . "$(dirname "$0")/../lib/lib.bash"
 . "$(dirname "$0")/lib.bash"
 in_libvirt_namespace "$@"
@@ -41,9 +42,10 @@ check "the source boots" agent_ready small
 virsh -q autostart small >/dev/null
 
 status "check finds no error" 0 migrate check "${options[@]}"
-status "a network without an entry is refused" 2 migrate run small \
+status "a network without an entry is refused" 6 migrate run small \
     --from qemu:///system --to qemu:///system --target-name moved \
     --directory "$mount/target" --network old0=bridge:new0
+said "it is named" 'network-map: old1'
 check "and nothing was changed by that" is_state small running
 
 cp --reflink=always "$mount/vm/small.vmdk" "$run/before.vmdk" 2>/dev/null ||
@@ -72,4 +74,23 @@ check "its autostart is on" bash -c \
 check "its guest is as before" agent_ready small
 check "also its interfaces" guest_run small \
     'grep -q ens16 /etc/network/interfaces && [ ! -e /etc/rc.local ]'
+[[ ${1:-} == full ]] || finish
+
+status "a test migration" 0 migrate run small --test --from qemu:///system \
+    --to qemu:///system --directory "$mount/target" --format qcow2 \
+    --machine q35 --bus virtio --nic virtio --type qemu --deadline 5m \
+    --accept-warnings
+check "its guest has answered" jq -e '.verdict | test("boots")' \
+    <(migrate show small --json)
+check "the source has run all the while" is_state small running
+check "nothing of the test is left" nothing_left
+
+status "moved again, by a shutdown" 0 migrate run "${options[@]}" \
+    --backup shutdown --deadline 5m
+check "the target is ready" agent_ready moved
+check "something is written there" guest_run moved 'echo later >/root/later; sync'
+status "it returns" 0 migrate return small
+check "the source runs" agent_ready small
+check "with what was written" guest_run small 'grep later /root/later'
+check "the target is off" is_state moved "shut off"
 finish

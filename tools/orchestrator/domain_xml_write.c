@@ -3,6 +3,7 @@
 #include "vm.h"
 #include "xml.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -108,6 +109,7 @@ static void write_nic(FILE *out, const struct vm_nic *nic)
 {
     static const char *const types[] = { "network", "bridge", "user" };
 
+    assert(nic->link < ARRAY_COUNT(types)); /* preflight refuses others */
     fprintf(out, "    <interface type='%s'>\n", types[nic->link]);
     if (nic->mac[0] != '\0')
         put(out, "      <mac address='%s'/>\n", nic->mac);

@@ -224,7 +224,7 @@ static void check_hardware(const struct check *check)
         find(check, "tpm", FINDING_WARNING, vm->name,
              "have the recovery keys at hand",
              "has a TPM, whose secrets do not move");
-    if (vm->firmware == VM_FIRMWARE_UEFI && vm->nvram_path == NULL)
+    if (vm->firmware == VM_FIRMWARE_UEFI)
         find(check, "uefi-variables", FINDING_WARNING, vm->name,
              "see that the disk boots by EFI/BOOT/BOOTX64.EFI",
              "UEFI variables do not move: boot entries start anew");
@@ -277,12 +277,27 @@ static void check_networks(const struct check *check)
     for (size_t i = 0; i < migration->target_vm.nic_count; i++) {
         const struct vm_nic *nic = &migration->target_vm.nics[i];
 
-        if (migration->target->ops->has_network(migration->target, nic->link,
-                                                nic->network, &err) <= 0)
+        if (nic->link == VM_LINK_OTHER)
+            find(check, "network-map", FINDING_ERROR, nic->network,
+                 "add --network 'THIS=NETWORK', or =bridge:NAME, or =user",
+                 "has no entry in the network map");
+        else if (migration->target->ops->has_network(
+                     migration->target, nic->link, nic->network, &err) <= 0)
             find(check, "target-network", FINDING_ERROR, nic->network,
                  "create it there, or map to another",
                  "the target has no such network");
     }
+}
+
+static bool answers(const struct migration *migration)
+{
+    const struct guest_address address = migration_guest(migration);
+    struct ds_error err = DS_ERROR_INIT;
+    struct guest *guest = NULL;
+    bool open = guest_open(&address, 0, &guest, &err) == 0;
+
+    guest_close(guest);
+    return open;
 }
 
 static void check_guest(const struct check *check)
@@ -300,6 +315,10 @@ static void check_guest(const struct check *check)
              "is off: no script is run in it");
         return;
     }
+    if ((can_agent || settings->guest_ssh != NULL) && !answers(migration))
+        find(check, "guest-answers", FINDING_WARNING, migration->vm.name,
+             "see that its agent or SSH server runs",
+             "does not answer now: it is asked again when it is needed");
     if (!can_agent && settings->guest_ssh == NULL)
         find(check, "guest-reachable",
              settings->prepare == PREPARE_ONLINE ? FINDING_ERROR

@@ -160,12 +160,14 @@ void migration_say(struct migration *migration, enum message_level level,
 /** Somebody asked to stop: CANCELLED. */
 int migration_check_cancel(struct migration *migration, struct ds_error *err);
 
-/** vm_target.c: the target as the plan's maps make it of the source; ARG with
- * what has no entry. */
+/** vm_target.c: the target as the plan's maps make it of the source. A network
+ * without an entry is left as VM_LINK_OTHER. ARG: a bus that is none. */
 int vm_for_target(const struct migration *migration, struct vm *out,
                   struct ds_error *err);
 /** Describe the source anew, into vm, target_vm and the journal. */
 int migration_describe(struct migration *migration, struct ds_error *err);
+/** Where the source's guest takes commands; borrows from the migration. */
+struct guest_address migration_guest(const struct migration *migration);
 /** Where its backup is or would be; the caller owns it. */
 char *migration_backup_path(const struct migration *migration);
 /** Fill migration->target_vm. */

@@ -38,7 +38,7 @@ static bool has_autostart(const struct migration *migration)
 
 /* -- the way in ----------------------------------------------------------- */
 
-static struct guest_address address_of(const struct migration *migration)
+struct guest_address migration_guest(const struct migration *migration)
 {
     const struct settings *settings = &migration->settings;
 
@@ -57,7 +57,7 @@ static const char *const way_names[] = { "none", "online", "offline" };
 static int find_way(struct migration *migration, enum way *way,
                     struct ds_error *err)
 {
-    const struct guest_address address = address_of(migration);
+    const struct guest_address address = migration_guest(migration);
     struct guest *guest = NULL;
     int result;
 
@@ -190,7 +190,7 @@ static int send_and_run(struct migration *migration, struct guest *guest,
 static int run_script(struct migration *migration, const json_t *before,
                       json_t *after, struct ds_error *err)
 {
-    const struct guest_address address = address_of(migration);
+    const struct guest_address address = migration_guest(migration);
     struct guest *guest = NULL;
     enum hypervisor_state state = HYPERVISOR_OFF;
     int result = migration->source->ops->state(migration->source,

@@ -84,8 +84,8 @@ static int plan_disk(const struct settings *settings, struct vm *vm,
     return result;
 }
 
-static int plan_nic(const struct migration *migration, struct vm_nic *nic,
-                    struct ds_error *err)
+/* One without an entry becomes OTHER, which preflight tells and refuses. */
+static void plan_nic(const struct migration *migration, struct vm_nic *nic)
 {
     const struct settings *settings = &migration->settings;
     const char *to = pairs_find(&settings->networks, nic->network);
@@ -95,21 +95,17 @@ static int plan_nic(const struct migration *migration, struct vm_nic *nic,
     if (strcmp(settings->nic_model, "same") != 0)
         text_set(&nic->model, settings->nic_model);
     if (to == NULL && nic->link == VM_LINK_USER)
-        return 0;
+        return;
     if (to == NULL && migration->kind == KIND_TEST) {
         nic->unplugged = true;
         to = "user";
     }
-    if (to == NULL)
-        return fail(err, DS_ERR_ARG,
-                    "network %s has no entry in the network map: add "
-                    "--network '%s=NETWORK'",
-                    nic->network, nic->network);
-    nic->link = text_begins(to, "bridge:") ? VM_LINK_BRIDGE
-                : strcmp(to, "user") == 0  ? VM_LINK_USER
-                                           : VM_LINK_NETWORK;
-    text_set(&nic->network, text_begins(to, "bridge:") ? to + 7 : to);
-    return 0;
+    nic->link = to == NULL                   ? VM_LINK_OTHER
+                : text_begins(to, "bridge:") ? VM_LINK_BRIDGE
+                : strcmp(to, "user") == 0    ? VM_LINK_USER
+                                             : VM_LINK_NETWORK;
+    if (to != NULL)
+        text_set(&nic->network, text_begins(to, "bridge:") ? to + 7 : to);
 }
 
 static void name_vm(const struct migration *migration, struct vm *vm)
@@ -165,8 +161,8 @@ int vm_for_target(const struct migration *migration, struct vm *out,
     out->passthrough_count = 0;
     for (size_t i = 0; i < out->disk_count && result == 0; i++)
         result = plan_disk(settings, out, i, directory, err);
-    for (size_t i = 0; i < out->nic_count && result == 0; i++)
-        result = plan_nic(migration, &out->nics[i], err);
+    for (size_t i = 0; i < out->nic_count; i++)
+        plan_nic(migration, &out->nics[i]);
     place_files(migration, directory, out);
     return result;
 }
