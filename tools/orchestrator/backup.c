@@ -59,7 +59,7 @@ int backup_plan(const struct vm *vm, const char *directory,
                           "disk %s: a backup on a path of a server: mount it",
                           disk->name);
         if (result == 0)
-            result = disk_files(disk->path, disk->format, &files, err);
+            result = disk_files(disk, &files, err);
         if (result == 0)
             add_disk(out, &files, directory, i);
         texts_free(&files);

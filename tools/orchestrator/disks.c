@@ -30,12 +30,13 @@ static void cleanup_disk(struct ds_disk **disk)
 }
 #define autodisk __attribute__((cleanup(cleanup_disk)))
 
-int disk_files(const char *path, const char *format, struct texts *out,
+int disk_files(const struct vm_disk *named, struct texts *out,
                struct ds_error *err)
 {
-    const struct ds_open_options options = { .format = format };
+    const struct ds_open_options options = { .format = named->format,
+                                             .member = named->member };
     autodisk struct ds_disk *disk = NULL;
-    int result = ds_disk_open(path, &options, &disk, err);
+    int result = ds_disk_open(named->path, &options, &disk, err);
 
     if (result != 0)
         return result;
@@ -173,8 +174,9 @@ static struct ds_target_spec spec_of(const struct shift *shift)
 int shift_plan(const struct shift *shift, struct texts *files,
                struct ds_totals *totals, struct ds_error *err)
 {
-    const struct ds_open_options open_options = { .format =
-                                                      shift->from_format };
+    const struct ds_open_options open_options = { .format = shift->from_format,
+                                                  .member =
+                                                      shift->from_member };
     const struct ds_convert_options options = { .require_clone =
                                                     shift->require_clone };
     const struct ds_target_spec spec = spec_of(shift);

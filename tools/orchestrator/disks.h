@@ -9,7 +9,7 @@
 #include "vm.h"
 
 /** All files that a disk is made of: descriptor, extents, parents. */
-int disk_files(const char *path, const char *format, struct texts *out,
+int disk_files(const struct vm_disk *disk, struct texts *out,
                struct ds_error *err);
 
 /** Share `from`'s blocks with a new file `to`, which takes owner, mode and
@@ -27,6 +27,7 @@ int file_remove(const char *path, struct ds_error *err);
 struct shift {
     const char *name; /* for progress */
     const char *from, *from_format, *to, *to_format;
+    const char *from_member; /* the disk in a package; or NULL */
     const char *const *options;
     size_t option_count;
     bool require_clone;

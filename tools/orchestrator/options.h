@@ -19,7 +19,9 @@ struct options {
     const char *output;            /* init: the file to write */
     const char *group;
     const char *test_network;
+    const char *allow_refs;       /* import: where disks may lie too */
     unsigned jobs, jobs_per_host; /* 0: the plan's */
+    unsigned run;                 /* report: all of a run */
     int progress_fd;              /* -1: none */
     bool json, html, quiet, help, test, watch, all, accept_all;
 };

@@ -77,6 +77,7 @@ static void check_clonable(const struct check *check,
     const struct settings *settings = &check->migration->settings;
     const struct shift shift = { .from = disk->path,
                                  .from_format = disk->format,
+                                 .from_member = disk->member,
                                  .to = to,
                                  .to_format = settings->format };
     struct ds_error err = DS_ERROR_INIT;
@@ -116,7 +117,7 @@ static void check_disk(const struct check *check, size_t index)
     check_disk_source(check, disk);
     if (disk->source != VM_SOURCE_FILE)
         return;
-    if (disk_files(disk->path, disk->format, &files, &err) != 0)
+    if (disk_files(disk, &files, &err) != 0)
         find(check, "disk-format", FINDING_ERROR, disk->name,
              "look at it with diskshift check; --path maps paths of another "
              "host to ours",
@@ -232,6 +233,10 @@ static void check_hardware(const struct check *check)
         find(check, "secure-boot", FINDING_WARNING, vm->name,
              "see that the target has the keys",
              "boots securely: keys of its own do not move");
+    if (vm->removable_count > 0)
+        find(check, "removable", FINDING_NOTE, vm->name, NULL,
+             "has %u CD or floppy drives, which do not move",
+             vm->removable_count);
     if (vm->snapshot_count > 0)
         find(check, "snapshots", FINDING_WARNING, vm->name,
              "merge those that are wanted",

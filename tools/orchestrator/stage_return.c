@@ -37,7 +37,7 @@ static int add_pair(const struct vm_disk *from, const struct vm_disk *to,
 {
     struct texts files = { 0 };
     json_t *names = json_array();
-    int result = disk_files(to->path, to->format, &files, err);
+    int result = disk_files(to, &files, err);
 
     for (size_t i = 0; i < files.count; i++)
         json_array_append_new(names, json_string(files.items[i]));

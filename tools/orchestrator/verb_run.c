@@ -139,8 +139,8 @@ static int add_all(const struct plan *plan, const char *kind,
     return result;
 }
 
-static int begin_plan(const struct options *options, const struct plan *plan,
-                      const char *kind, struct ds_error *err)
+int verbs_begin(const struct options *options, const struct plan *plan,
+                const char *kind, struct ds_error *err)
 {
     autofree char *directory = options_journal(options);
     struct crew crew = { .journal_directory = directory,
@@ -174,7 +174,7 @@ static int run_plan(const struct options *options, const char *kind,
 
     if (result != 0)
         return result;
-    result = begin_plan(options, &plan, kind, err);
+    result = verbs_begin(options, &plan, kind, err);
     plan_free(&plan);
     return result;
 }
@@ -356,7 +356,7 @@ int verb_return(const struct options *options, struct ds_error *err)
     result = plan_return(options, journal, &plan, err);
     journal_close(journal);
     if (result == 0)
-        result = begin_plan(options, &plan, "return", err);
+        result = verbs_begin(options, &plan, "return", err);
     plan_free(&plan);
     return result;
 }

@@ -32,6 +32,7 @@ const struct verb *verb_at(size_t index);
 verb_fn verb_run;
 verb_fn verb_check;
 verb_fn verb_return;
+verb_fn verb_import;
 verb_fn verb_init;
 verb_fn verb_resume;
 verb_fn verb_rollback;
@@ -40,7 +41,11 @@ verb_fn verb_list;
 verb_fn verb_status;
 verb_fn verb_show;
 verb_fn verb_logs;
+verb_fn verb_report;
 
+/** Begin what a plan says, as one run: a status. */
+int verbs_begin(const struct options *options, const struct plan *plan,
+                const char *kind, struct ds_error *err);
 int status_of(enum ds_error_class error_class);
 /** Run what is in the journal with these ids, tell how it ended: a status. */
 int verbs_crew(const struct options *options, struct crew *crew,

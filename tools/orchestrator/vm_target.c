@@ -79,6 +79,7 @@ static int plan_disk(const struct settings *settings, struct vm *vm,
     free(disk->path);
     disk->path = path_join(directory, file);
     text_set(&disk->format, settings->format);
+    text_set(&disk->member, NULL);
     if (result == 0)
         name_disk(vm, index);
     return result;
@@ -159,6 +160,7 @@ int vm_for_target(const struct migration *migration, struct vm *out,
     text_set(&out->nvram_path, NULL);
     out->snapshot_count = 0;
     out->passthrough_count = 0;
+    out->removable_count = 0;
     for (size_t i = 0; i < out->disk_count && result == 0; i++)
         result = plan_disk(settings, out, i, directory, err);
     for (size_t i = 0; i < out->nic_count; i++)
