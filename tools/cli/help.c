@@ -113,6 +113,8 @@ void help_all(void)
            "Verbs:\n");
     for (size_t i = 0; (verb = verb_at(i)) != NULL; i++)
         printf("  %-15s %s\n", verb->name, verb->summary);
+    printf("  %-15s %s\n", "migrate",
+           "move virtual machines with their disks, and back");
     printf("  %-15s %s\n", "help", "print this, or help VERB");
     print_formats();
     printf(

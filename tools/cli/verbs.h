@@ -50,6 +50,10 @@ const struct verb *verb_find(const char *name);
 void help_all(void);
 void help_verb(const struct verb *verb);
 
+/** Become diskshift-migrate; `argv` is its own, with a name before. Returns
+ * only when it cannot: UNSUPPORTED. */
+int migrate(char *const *argv, struct ds_error *err);
+
 /** Words for shell completion; see complete.c. An exit status. */
 int complete(int argc, char *const *argv);
 
