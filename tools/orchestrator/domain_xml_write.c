@@ -71,15 +71,14 @@ static void write_cpu(FILE *out, const struct vm *vm, const char *type)
 
 static const char *driver_type(const char *format)
 {
-    return strcmp(format, "vhd") == 0 ? "vpc" : format;
+    return text_same(format, "vhd") ? "vpc" : format;
 }
 
 static void write_disk(FILE *out, const struct vm_disk *disk)
 {
-    put(out,
-        "    <disk type='file' device='disk'>\n"
-        "      <driver name='qemu' type='%s'/>\n",
-        driver_type(disk->format));
+    fprintf(out, "    <disk type='file' device='disk'>\n");
+    put_if(out, "      <driver name='qemu' type='%s'/>\n",
+           driver_type(disk->format));
     put(out, "      <source file='%s'/>\n", disk->path);
     put(out, "      <target dev='%s'", disk->name);
     fprintf(out, " bus='%s'/>\n", vm_bus_name(disk->bus));
