@@ -43,9 +43,9 @@ static const struct verb verbs[] = {
       "say what a place can do: share, copy, tell where blocks lie",
       verb_storage },
     { "guest-script", VERB_GUEST,
-      "[OPTION]... --guest SYSTEM [-o key=value]... [--output PATH]\n"
+      "[OPTION]... --guest SYSTEM [-o key=value]...\n"
       "[OPTION]... --list",
-      "make the scripts by which a guest takes its network along", verb_guest },
+      "make the scripts by which a guest keeps its network", verb_guest },
 };
 
 const struct verb *verb_at(size_t index)
