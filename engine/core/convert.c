@@ -279,7 +279,7 @@ static void fill_space(const struct ds_plan *plan,
     uint64_t growth =
         report->totals.shared_bytes / 100 * options->growth_percent;
 
-    if (plan->strategy != DS_STRATEGY_REFERENCE)
+    if (plan->strategy != DS_STRATEGY_REFERENCE && !options->no_exclusive)
         report->source_exclusive_known =
             exclusive_bytes(plan->disk, &report->source_exclusive_bytes);
     if (plan->store->space(plan->paths[0], &space, NULL) != 0)

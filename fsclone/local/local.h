@@ -179,6 +179,12 @@ void local_from_storage(struct ds_file *file);
  * range; how much that was, 0 if nothing. */
 size_t local_direct_read(struct local_file *file, uint64_t offset_bytes,
                          void *buffer, size_t length_bytes);
+/** Reserve room for what local_write_large is going to write past the cache;
+ * advice. Give back what it did not write. */
+void local_reserve(struct local_file *file, uint64_t offset_bytes,
+                   uint64_t length_bytes);
+void local_give_back(struct local_file *file, uint64_t offset_bytes,
+                     uint64_t length_bytes);
 /** Write, large stretches past the page cache. 0 or -errno. `bytes` should
  * lie in memory as the range lies in the file, modulo 4096. */
 int local_write_large(struct local_file *file, const void *bytes,

@@ -12,6 +12,14 @@
  * made empty and no whole file was cloned into it. So holes stay holes. The
  * calling thread waits and tells of progress.
  *
+ *   target   | data | data | data   data   data   | zeros ...
+ *            | room | room |  room, as much again |xxxxxx| given back
+ *
+ * To reserve room is to wait until nobody reads or writes past the cache, so it
+ * is done seldom: each time for as much more as there was data without a hole
+ * before, but not beyond the piece. A dense disk has one reservation for each
+ * piece; what turns out to be zeros is given back.
+ *
  * Invariant: `cursor` and all counts change under `lock` only; a piece
  * belongs to one worker, and pieces are disjoint in the target.
  */
@@ -62,6 +70,12 @@ struct pool {
     bool stop;
 };
 
+struct worker {
+    uint8_t *buffer;
+    uint64_t dense_bytes;    /* data since the last hole */
+    uint64_t room_end_bytes; /* reserved in this piece */
+};
+
 static bool is_zero(const uint8_t *bytes, size_t length_bytes)
 {
     while (length_bytes >= 64) {
@@ -97,35 +111,75 @@ static size_t zero_run(const uint8_t *bytes, size_t length_bytes,
     return run_bytes;
 }
 
-/* Write what is not zero. A run of zeros at the buffer's edge may be part of
- * a longer one, so it is skipped however short. */
-static int write_sparse(struct local_file *target, const uint8_t *bytes,
-                        size_t length_bytes, uint64_t target_offset_bytes)
+/* A stretch of a piece, in memory as in the target, modulo the page. */
+struct stretch {
+    struct local_file *target;
+    const uint8_t *bytes;
+    size_t length_bytes;
+    uint64_t offset_bytes;    /* in the target */
+    uint64_t piece_end_bytes; /* likewise */
+};
+
+static int write_data(struct worker *worker, const struct stretch *stretch,
+                      size_t begin, size_t end)
 {
+    uint64_t from = stretch->offset_bytes + begin;
+    uint64_t to = stretch->offset_bytes + end;
+    if (to > worker->room_end_bytes) {
+        uint64_t first = ds_max_u64(from, worker->room_end_bytes);
+        uint64_t ahead =
+            ds_min_u64(worker->dense_bytes, stretch->piece_end_bytes - first);
+        worker->room_end_bytes = ds_max_u64(to, first + ahead);
+        local_reserve(stretch->target, first, worker->room_end_bytes - first);
+    }
+    worker->dense_bytes += end - begin;
+    return local_write_large(stretch->target, stretch->bytes + begin,
+                             end - begin, from);
+}
+
+/* What was reserved and not written reads as zeros, whether it can be given
+ * back or not. */
+static void leave_hole(struct worker *worker, const struct stretch *stretch,
+                       size_t begin)
+{
+    uint64_t from = stretch->offset_bytes + begin;
+    worker->dense_bytes = 0;
+    if (from >= worker->room_end_bytes)
+        return;
+    local_give_back(stretch->target, from, worker->room_end_bytes - from);
+    worker->room_end_bytes = from;
+}
+
+/* Write what is not zero. A run of zeros at the stretch's edge may be part of
+ * a longer one, so it is skipped however short. */
+static int write_sparse(struct worker *worker, const struct stretch *stretch)
+{
+    const uint8_t *bytes = stretch->bytes;
+    size_t length_bytes = stretch->length_bytes;
     size_t begin = 0; /* of what must be written */
     size_t next = 0;
-    while (next < length_bytes) {
+    int rc = 0;
+    while (next < length_bytes && rc == 0) {
         size_t zeros = zero_run(bytes + next, length_bytes - next,
-                                target_offset_bytes + next);
+                                stretch->offset_bytes + next);
         bool edge = next == 0 || next + zeros == length_bytes;
         if (zeros >= HOLE_BYTES_MIN || (zeros > 0 && edge)) {
-            int rc = local_write_large(target, bytes + begin, next - begin,
-                                       target_offset_bytes + begin);
-            if (rc != 0)
-                return rc;
+            if (next > begin)
+                rc = write_data(worker, stretch, begin, next);
+            if (zeros >= HOLE_BYTES_MIN)
+                leave_hole(worker, stretch, next);
             next += zeros;
             begin = next;
             continue;
         }
         next += zeros;
-        if (next == length_bytes)
-            break;
-        uint64_t at = target_offset_bytes + next;
+        uint64_t at = stretch->offset_bytes + next;
         size_t granule_bytes = GRANULE_BYTES - (size_t)(at % GRANULE_BYTES);
         next += (size_t)ds_min_u64(granule_bytes, length_bytes - next);
     }
-    return local_write_large(target, bytes + begin, length_bytes - begin,
-                             target_offset_bytes + begin);
+    return rc == 0 && begin < length_bytes
+               ? write_data(worker, stretch, begin, length_bytes)
+               : rc;
 }
 
 static int read_fully(int fd, uint8_t *buffer, size_t length_bytes,
@@ -182,31 +236,48 @@ static int copy_remote(struct pool *pool, const struct piece *piece,
     return 0;
 }
 
-static int copy_piece(struct pool *pool, struct piece *piece, uint8_t *buffer)
+static int write_stretch(struct worker *worker, const struct stretch *stretch)
+{
+    return stretch->target->target.holds_old
+               ? local_write_fully(stretch->target->fd, stretch->bytes,
+                                   stretch->length_bytes, stretch->offset_bytes)
+               : write_sparse(worker, stretch);
+}
+
+static int copy_piece(struct pool *pool, struct piece *piece,
+                      struct worker *worker)
 {
     const struct ds_op *op = piece->op;
     const struct local_file *source =
         local_of(pool->run->sources[op->source_index]);
     struct local_file *target = local_of(pool->run->targets[op->target_index]);
+    struct stretch stretch = {
+        .target = target,
+        .piece_end_bytes =
+            op->target_offset_bytes + piece->offset_bytes + piece->length_bytes,
+    };
     uint64_t done = 0;
     int rc = copy_remote(pool, piece, &done);
+    worker->room_end_bytes = 0;
     while (rc == 0 && done < piece->length_bytes) {
         uint64_t skip = piece->offset_bytes + done;
         uint64_t to = op->target_offset_bytes + skip;
         /* In memory as in the target, modulo the page. */
         size_t phase = (size_t)(to % GRANULE_BYTES);
+        uint8_t *bytes = worker->buffer + phase;
         size_t part = (size_t)ds_min_u64(BUFFER_BYTES - phase,
                                          piece->length_bytes - done);
-        rc = read_fully(source->fd, buffer + phase, part,
-                        op->source_offset_bytes + skip);
+        rc =
+            read_fully(source->fd, bytes, part, op->source_offset_bytes + skip);
         piece->failed_source = rc != 0;
         piece->failed_bytes = skip;
-        if (rc == 0 && target->target.holds_old)
-            rc = local_write_fully(target->fd, buffer + phase, part, to);
-        else if (rc == 0)
-            rc = write_sparse(target, buffer + phase, part, to);
+        stretch.bytes = bytes;
+        stretch.length_bytes = part;
+        stretch.offset_bytes = to;
+        if (rc == 0)
+            rc = write_stretch(worker, &stretch);
         if (rc == 0 && pool->run->copied != NULL)
-            pool->run->copied(pool->run->user, op, skip, buffer + phase, part);
+            pool->run->copied(pool->run->user, op, skip, bytes, part);
         if (rc != 0)
             break;
         done += part;
@@ -252,11 +323,14 @@ static void *work(void *argument)
 {
     struct pool *pool = argument;
     struct piece piece;
-    uint8_t *buffer = aligned_alloc(GRANULE_BYTES, BUFFER_BYTES);
+    struct worker worker = {
+        .buffer = aligned_alloc(GRANULE_BYTES, BUFFER_BYTES),
+    };
     (void)pthread_mutex_lock(&pool->lock);
     while (next_piece(pool, &piece)) {
         (void)pthread_mutex_unlock(&pool->lock);
-        int rc = buffer == NULL ? -ENOMEM : copy_piece(pool, &piece, buffer);
+        int rc =
+            worker.buffer == NULL ? -ENOMEM : copy_piece(pool, &piece, &worker);
         (void)pthread_mutex_lock(&pool->lock);
         if (rc != 0 && piece.op->status == 0) {
             piece.op->status = rc;
@@ -269,7 +343,7 @@ static void *work(void *argument)
     pool->working_count--;
     (void)pthread_cond_signal(&pool->changed);
     (void)pthread_mutex_unlock(&pool->lock);
-    free(buffer);
+    free(worker.buffer);
     return NULL;
 }
 

@@ -3,14 +3,18 @@
  * Reading and writing past the page cache, through a second descriptor.
  *
  *   write   | head   | aligned middle                  | tail   |
- *             cached   allocate, then O_DIRECT           cached
+ *             cached   O_DIRECT, into reserved room      cached
  *
  * What is copied is not wanted in memory afterwards, and to bring it through
  * there costs more than the copying itself: pages to be found, cleared, filled
  * and written back. What was written so can be read back at once, while others
- * still write. The room is allocated first, because ext4 lets only one
- * thread at a time write where it has still to allocate. What is read back
- * this way comes from storage, whatever is cached.
+ * still write. What is read back this way comes from storage, whatever is
+ * cached.
+ *
+ * ext4 lets only one thread at a time write where it has still to allocate, so
+ * room should be reserved first. But reserving waits for all that read or write
+ * in this way, also on XFS: a reservation for each write would let storage
+ * stand idle half of the time.
  *
  * Head and tail lie in other pages than the middle, so that no page is written
  * both ways. Where the filesystem has no such writes (or, as btrfs, makes
@@ -18,6 +22,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/magic.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -127,6 +132,21 @@ bool local_read_back(struct ds_file *target, uint64_t offset_bytes,
                              length_bytes) == length_bytes;
 }
 
+void local_reserve(struct local_file *file, uint64_t offset_bytes,
+                   uint64_t length_bytes)
+{
+    if (length_bytes >= DIRECT_BYTES_MIN && direct_fd(file) != NONE)
+        (void)fallocate(file->fd, 0, (off_t)offset_bytes, (off_t)length_bytes);
+}
+
+void local_give_back(struct local_file *file, uint64_t offset_bytes,
+                     uint64_t length_bytes)
+{
+    if (length_bytes > 0 && direct_fd(file) != NONE)
+        (void)fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                        (off_t)offset_bytes, (off_t)length_bytes);
+}
+
 /* Whether it was written. Errors are left for the usual way to meet. */
 static bool write_direct(struct local_file *file, const uint8_t *bytes,
                          uint64_t length_bytes, uint64_t offset_bytes)
@@ -134,7 +154,6 @@ static bool write_direct(struct local_file *file, const uint8_t *bytes,
     int fd = direct_fd(file);
     if (fd == NONE)
         return false;
-    (void)fallocate(file->fd, 0, (off_t)offset_bytes, (off_t)length_bytes);
     while (length_bytes > 0) {
         ssize_t done = pwrite(fd, bytes, length_bytes, (off_t)offset_bytes);
         if (done < 0 && errno == EINTR)

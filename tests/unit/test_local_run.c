@@ -81,6 +81,29 @@ static void test_local_copy__whole_by_threads(void **state)
     free(bytes);
 }
 
+/* Room is reserved ahead of dense data: what turns out to be zeros must not
+ * keep it. */
+static void test_local_copy__room_for_zeros_is_given_back(void **state)
+{
+    (void)state;
+    const size_t size = 64 * DS_MIB;
+    const size_t hole = 26 * DS_MIB + 3 * BLOCK; /* 10 of a piece's 16 MiB */
+    const size_t hole_size = 7 * DS_MIB;
+    uint8_t *bytes = malloc(size);
+    assert_non_null(bytes);
+    scratch_fill(bytes, size, 8);
+    memset(bytes + hole, 0, hole_size);
+    scratch_write(scratch_path("dense"), bytes, size);
+    struct pair pair = pair_open("dense", "dense-to");
+    struct ds_op op = { .kind = DS_OP_COPY, .length_bytes = size };
+    pair_run(&pair, &op, 1);
+    assert_int_equal(op.status, 0);
+    scratch_compare(pair.to->path, bytes, size);
+    assert_true(used_by(pair.to) < size - hole_size + DS_MIB);
+    pair_close(&pair);
+    free(bytes);
+}
+
 /* Many copies of odd lengths to odd places, shuffled, no two overlapping. */
 static void test_local_copy__many_misaligned(void **state)
 {
@@ -332,6 +355,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_local_copy__whole_by_threads),
+        cmocka_unit_test(test_local_copy__room_for_zeros_is_given_back),
         cmocka_unit_test(test_local_copy__many_misaligned),
         cmocka_unit_test(test_local_copy__zeros_at_the_end_still_count),
         cmocka_unit_test(test_local_copy__short_source_is_a_status),

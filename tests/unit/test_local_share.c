@@ -378,6 +378,29 @@ static void test_local_physical__tree_says_what_fiemap_says(void **state)
     assert_true(unprovable > 0);
 }
 
+/* Somebody writes to a file that was quiet: its old address must not be what a
+ * proof sees. */
+static void test_local_physical__tree_is_asked_after_a_flush(void **state)
+{
+    struct ds_error err = DS_ERROR_INIT;
+    struct ds_physical_extent before[EXTENT_COUNT];
+    struct ds_physical_extent after[EXTENT_COUNT];
+
+    (void)state;
+    skip_without(&has_btrfs);
+    scratch_write_pattern(scratch_path("btrfs/late"), 16 * BLOCK, 1);
+    struct ds_file *file = scratch_open(scratch_path("btrfs/late"));
+    scratch_no_error(local_quiesce(file, &err), &err);
+    assert_int_equal(physical_of(file, before), 1);
+    int fd = open(scratch_path("btrfs/late"), O_WRONLY | O_CLOEXEC);
+    assert_int_equal(local_write_fully(fd, "x", 1, 0), 0);
+    (void)close(fd);
+    local_forget(file);
+    assert_int_equal(physical_of(file, after), 2);
+    assert_int_not_equal(after[0].physical_bytes, before[0].physical_bytes);
+    local_close(file);
+}
+
 static void test_local_exclusive__counts_what_nobody_shares(void **state)
 {
     struct ds_error err = DS_ERROR_INIT;
@@ -544,6 +567,7 @@ int main(void)
         cmocka_unit_test(test_local_physical__more_extents_than_a_batch),
         cmocka_unit_test(test_local_physical__inline_proves_nothing),
         cmocka_unit_test(test_local_physical__tree_says_what_fiemap_says),
+        cmocka_unit_test(test_local_physical__tree_is_asked_after_a_flush),
         cmocka_unit_test(test_local_exclusive__counts_what_nobody_shares),
         cmocka_unit_test(test_local_physical__unsupported_on_tmpfs),
         cmocka_unit_test(test_local_clone__shares_the_blocks),

@@ -156,6 +156,7 @@ static int run(const struct options *options, struct ds_disk *disk,
         .no_verify = options->no_verify,
         .trust_clones = options->trust_clones,
         .clone_via = via,
+        .no_exclusive = options->quiet && !options->json, /* no report */
         .growth_percent = options->growth_percent,
         .progress = progress_show,
         .user = &progress,

@@ -153,6 +153,8 @@ struct ds_convert_options {
                           prove it, and does not read that */
     struct ds_clone_via *clone_via; /* NULL: by the file system or the server
                                        itself */
+    bool no_exclusive; /* leave ds_report.source_exclusive_bytes out: to find
+                          out what is shared takes btrfs its time */
     bool share_source_file;  /* the target's data file is the source's own, and
                                 what the guest writes changes the source. Only
                                 targets that name a data file can: qcow2 with
