@@ -144,7 +144,8 @@ void help_verb(const struct verb *verb)
     printf("diskshift %s: %s\n\nUsage:\n", verb->name, verb->summary);
     print_usage(verb, "  ");
     print_options(verb->bit);
-    print_formats();
+    if ((verb->bit & VERB_ALL) != 0)
+        print_formats();
     if ((verb->bit & (VERB_PLAN | VERB_CONVERT | VERB_MEASURE)) != 0)
         print_format_options();
     print_statuses(verb);

@@ -40,6 +40,7 @@ verb_fn verb_check;
 verb_fn verb_measure;
 verb_fn verb_points;
 verb_fn verb_storage;
+verb_fn verb_guest;
 
 /** The table; NULL past the end. */
 const struct verb *verb_at(size_t index);
