@@ -136,7 +136,7 @@ main() {
     trap give_up INT TERM HUP
     saved_begin
     [ "$main_wanted" != undo ] || undo
-    log_line "first script, job $JOB, tasks $TASKS"
+    log_line "first script, job $JOB, $SOURCE to $TARGET, tasks $TASKS"
     steps_collect
     if [ "$main_wanted" = print ]; then
         second_script

@@ -183,7 +183,7 @@ undo() {
 }
 
 main() {
-    main_phase= main_wanted=run
+    main_phase='' main_wanted=run
     while [ $# -gt 0 ]; do
         case $1 in
         --dry-run) DRY=yes ;;
@@ -224,7 +224,8 @@ main() {
         unlock
         end_with 0
     fi
-    log_line "second script, job $JOB, $main_phase, tasks $TASKS"
+    log_line "second script, job $JOB, $SOURCE to $TARGET, $main_phase, tasks \
+$TASKS"
     case $main_phase in
     leave) phase_leave ;;
     arrive) phase_arrive ;;

@@ -224,10 +224,11 @@ adapt_files() {
         put "$(text "$adapt_new")" "$adapt_mode" \
             <"$WORK/adapted/$adapt_number" || return 1
     done <"$WORK/adapted/list"
-    while IFS=$TAB read -r adapt_number adapt_file adapt_new; do
-        cut -f 3 "$WORK/adapted/list" | grep -qxF -- "$adapt_file" ||
-            drop "$(text "$adapt_file")" || return 1
-    done <"$WORK/adapted/list"
+    awk "$AWK"'NR == FNR { is[$3] = 1; next } !($2 in is) { print $2 }' \
+        "$WORK/adapted/list" "$WORK/adapted/list" >"$WORK/adapted/gone"
+    while read -r adapt_file; do
+        drop "$(text "$adapt_file")" || return 1
+    done <"$WORK/adapted/gone"
     if [ -z "$DRY" ] && have netplan; then
         run "let netplan read its files" netplan generate
     fi

@@ -109,7 +109,9 @@ element_network_check() {
     while :; do
         network_missing "$WORK/expected" >"$WORK/missing"
         [ -s "$WORK/missing" ] || break
-        [ -z "$DRY" ] && [ "$check_count" -lt "$ADDRESS_WAIT" ] || break
+        if [ -n "$DRY" ] || [ "$check_count" -ge "$ADDRESS_WAIT" ]; then
+            break
+        fi
         check_count=$((check_count + 1))
         sleep 1
     done

@@ -110,7 +110,7 @@ rename_link() {
 rename_all() {
     grep "${TAB}return\$" "$WORK/decided" >"$WORK/renames" || return 0
     rename_number=0
-    while IFS=$TAB read -r rename_mac rename_old rename_now rename_how; do
+    while IFS=$TAB read -r rename_mac rename_old rename_now _; do
         rename_number=$((rename_number + 1))
         did "call $(text "$rename_now") ($rename_mac) $(text "$rename_old") \
 again"
@@ -122,7 +122,7 @@ again"
     done <"$WORK/renames"
     [ -z "$DRY" ] || return 0
     rename_number=0
-    while IFS=$TAB read -r rename_mac rename_old rename_now rename_how; do
+    while IFS=$TAB read -r rename_mac rename_old rename_now _; do
         rename_number=$((rename_number + 1))
         rename_link "dsnic$rename_number" "$(text "$rename_old")" || {
             fail "cannot call dsnic$rename_number $(text "$rename_old")"
@@ -135,7 +135,7 @@ again"
 # for a VLAN or a bridge has its NIC's address. Names were looked at above.
 keep_names() {
     : >"$WORK/rules"
-    while IFS=$TAB read -r keep_mac keep_old keep_now keep_how; do
+    while IFS=$TAB read -r keep_mac keep_old _ keep_how; do
         [ "$keep_how" = return ] || continue
         printf '%s, %s, %s, %s, NAME="%s"\n' \
             'SUBSYSTEM=="net", ACTION=="add", DRIVERS=="?*"' \
