@@ -19,7 +19,7 @@ void gs_scan_push(struct gs_scan *scan, char kind)
         return;
     }
     scan->stack[scan->depth].kind = kind;
-    scan->stack[scan->depth].line = scan->line;
+    scan->stack[scan->depth].line = scan->line - 1;
     scan->depth++;
 }
 

@@ -229,7 +229,10 @@ adapt_files() {
     while read -r adapt_file; do
         drop "$(text "$adapt_file")" || return 1
     done <"$WORK/adapted/gone"
-    if [ -z "$DRY" ] && have netplan; then
-        run "let netplan read its files" netplan generate
-    fi
+    grep -q "^netplan$TAB" "$WORK/adapt" || return 0
+    have netplan || return 0
+    run "let netplan read its files" netplan generate || {
+        fail "netplan does not take its files: see the log"
+        return 1
+    }
 }
