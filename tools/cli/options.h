@@ -26,7 +26,7 @@ enum verb_bit {
     VERB_COMPARE = 128,
     VERB_POINTS = 256,
     VERB_STORAGE = 512,
-    VERB_ALL = 1023, /* the verbs that open disks */
+    VERB_ALL = 1023, /* the verbs that open disks or look at places of them */
     VERB_GUEST = 1024
 };
 
