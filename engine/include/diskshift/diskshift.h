@@ -8,7 +8,6 @@
 #include <diskshift/error.h>
 #include <diskshift/guest_script.h>
 #include <diskshift/storage.h>
-#include <diskshift/guest_script.h>
 
 #ifdef __cplusplus
 extern "C" {
