@@ -76,6 +76,13 @@ foreign=$(nm -D --defined-only "$libdir/libdiskshift.so" |
     awk '$2 != "A" && $3 !~ /^ds_/ { print $3 }')
 [ -z "$foreign" ] || { echo "exported beyond ds_*: $foreign"; exit 1; }
 pass "only ds_* is exported"
+lacking=$(comm -23 \
+    <(grep -ohzP 'DS_PUBLIC[^;]*?\bds_\w+(?=\()' "$root"/include/diskshift/*.h |
+        tr '\0' '\n' | grep -o 'ds_[a-z0-9_]*$' | sort -u) \
+    <(nm -D --defined-only "$libdir/libdiskshift.so" |
+        awk '$3 ~ /^ds_/ { print $3 }' | sed 's/@.*//' | sort -u))
+[ -z "$lacking" ] || { echo "declared and not exported: $lacking"; exit 1; }
+pass "all that the headers declare is exported"
 
 for file in bin/diskshift share/man/man1/diskshift.1 \
     share/bash-completion/completions/diskshift; do
