@@ -9,9 +9,9 @@
 #define POLL_MS 250
 
 /* The first that takes the URI has it. libvirt takes what is left. */
-static const struct hypervisor_ops *const kinds[] = { &hypervisor_files,
-                                                      &hypervisor_hyperv,
-                                                      &hypervisor_libvirt };
+static const struct hypervisor_ops *const kinds[] = {
+    &hypervisor_files, &hypervisor_hyperv, &hypervisor_esx, &hypervisor_libvirt
+};
 static const struct hypervisor_ops *registered;
 
 void hypervisor_register(const struct hypervisor_ops *ops)
