@@ -67,6 +67,14 @@ static void name_disk(struct vm *vm, size_t index)
     disk->name = text_format("%s%s", prefix, letters + at);
 }
 
+/* Names of disks become names of files: "scsi0:0" would be a protocol's. */
+static void make_plain(char *name)
+{
+    for (; *name != '\0'; name++)
+        if (strchr(":/\\ ", *name) != NULL)
+            *name = '-';
+}
+
 static int plan_disk(const struct settings *settings, struct vm *vm,
                      size_t index, const char *directory, struct ds_error *err)
 {
@@ -76,6 +84,7 @@ static int plan_disk(const struct settings *settings, struct vm *vm,
                                       extension(settings->format));
     int result = choose_bus(settings, vm->machine, disk, err);
 
+    make_plain(file);
     free(disk->path);
     disk->path = path_join(directory, file);
     text_set(&disk->format, settings->format);
