@@ -48,8 +48,8 @@ check "its MAC address is the same" grep -q 00:50:56:00:00:01 "$run/web.xml"
 check "its CPUs are" grep -q '<vcpu.*>2</vcpu>' "$run/web.xml"
 status "rollback" 0 fake rollback web
 check "nothing is left" test -z "$(ls -A "$mount/target")"
-check "its files are as before" test "$(ls "$mount/vm" | xargs)" = \
-    "web.vmdk web.vmx"
+check "its files are as before" test \
+    "$(cd "$mount/vm" && echo *)" = "web.vmdk web.vmx"
 
 status "a format that is none" 3 take web.vmdk
 status "no such file" 5 take none.vmx

@@ -33,7 +33,7 @@ every() {
         vm_make web
         killed_at "$count" move web "$@" || break
         # The last record of all says that it is done.
-        { [[ $(journal_state web) == done ]] || fake resume web; } \
+        { [[ $(journal_state web) == "done" ]] || fake resume web; } \
             >"$run/out" 2>"$run/err" && is_moved web >"$run/why" || {
             bad=1
             case_fail "$what: resume after record $count" \

@@ -125,11 +125,10 @@ static int read_manifest(const char *directory, json_t **out,
     if (result != 0)
         return fail_within(err, "backup");
     manifest = json_loads(text, 0, NULL);
-    json_array_foreach(
-        json_object_get(manifest, "files"), i,
-        file) if (!json_is_string(json_object_get(file, "from")) ||
-                  !json_is_string(json_object_get(file, "file")))
-        json_object_clear(manifest);
+    json_array_foreach (json_object_get(manifest, "files"), i, file)
+        if (!json_is_string(json_object_get(file, "from")) ||
+            !json_is_string(json_object_get(file, "file")))
+            json_object_clear(manifest);
     if (json_integer_value(json_object_get(manifest, "schema")) !=
         MANIFEST_VERSION)
         return fail(err, DS_ERR_CORRUPT, "backup: %s is no manifest of ours",
@@ -150,8 +149,7 @@ int backup_restore(const char *directory, struct ds_error *err)
     size_t i;
     int result = read_manifest(directory, &manifest, err);
 
-    json_array_foreach(json_object_get(manifest, "files"), i, file)
-    {
+    json_array_foreach (json_object_get(manifest, "files"), i, file) {
         if (result == 0)
             result =
                 file_restore(member(file, "file"), member(file, "from"), err);
@@ -169,8 +167,7 @@ int backup_clone_of(const char *directory, const char *path, char **out,
 
     if (result != 0)
         return result;
-    json_array_foreach(json_object_get(manifest, "files"), i, file)
-    {
+    json_array_foreach (json_object_get(manifest, "files"), i, file) {
         if (text_same(member(file, "from"), path)) {
             *out = text_copy(member(file, "file"));
             return 0;

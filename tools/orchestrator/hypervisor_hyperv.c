@@ -135,9 +135,9 @@ static int list(struct hypervisor *hypervisor, struct texts *names,
 
     if (result != 0)
         return result;
-    json_array_foreach(json_object_get(answer, "names"), i,
-                       name) if (json_is_string(name))
-        texts_add(names, json_string_value(name));
+    json_array_foreach (json_object_get(answer, "names"), i, name)
+        if (json_is_string(name))
+            texts_add(names, json_string_value(name));
     return 0;
 }
 
@@ -341,10 +341,12 @@ static int read_vm(const json_t *answer, const char *name, struct vm *vm,
     json_t *part;
     size_t i;
 
-    json_array_foreach(json_object_get(answer, "disks"), i,
-                       part) if (result == 0) result = read_disk(part, vm, err);
-    json_array_foreach(json_object_get(answer, "nics"), i,
-                       part) if (result == 0) result = read_nic(part, vm, err);
+    json_array_foreach (json_object_get(answer, "disks"), i, part)
+        if (result == 0)
+            result = read_disk(part, vm, err);
+    json_array_foreach (json_object_get(answer, "nics"), i, part)
+        if (result == 0)
+            result = read_nic(part, vm, err);
     return result;
 }
 
@@ -652,8 +654,7 @@ static void read_snapshot(const json_t *answer, struct hypervisor_snapshot *out)
     size_t i;
 
     text_set(&out->name, text_at(answer, "name"));
-    json_array_foreach(json_object_get(answer, "overlays"), i, path)
-    {
+    json_array_foreach (json_object_get(answer, "overlays"), i, path) {
         autofree char *overlay = forward(json_string_value(path));
 
         texts_add(&out->overlays, overlay);
@@ -716,15 +717,13 @@ static int addresses(struct hypervisor *hypervisor, const char *name,
 
     if (result != 0)
         return result;
-    json_array_foreach(json_object_get(answer, "nics"), i, nic)
-    {
+    json_array_foreach (json_object_get(answer, "nics"), i, nic) {
         const char *text = text_at(nic, "mac");
         char mac[18];
 
         if (text == NULL || vm_mac_parse(text, mac, NULL) != 0)
             continue;
-        json_array_foreach(json_object_get(nic, "addresses"), j, address)
-        {
+        json_array_foreach (json_object_get(nic, "addresses"), j, address) {
             autofree char *line = text_format(
                 "%s %s", mac,
                 json_is_string(address) ? json_string_value(address) : "");

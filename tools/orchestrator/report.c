@@ -86,8 +86,7 @@ static void add_disk_totals(json_t *migration)
     json_t *disk;
     size_t i;
 
-    json_array_foreach(json_object_get(migration, "disks"), i, disk)
-    {
+    json_array_foreach (json_object_get(migration, "disks"), i, disk) {
         add_bytes(migration, disk, "shared_bytes");
         add_bytes(migration, disk, "copied_bytes");
     }
@@ -153,8 +152,7 @@ static json_t *summary_of(const json_t *migrations)
         json_object_set_new(summary,
                             migration_state_name((enum migration_state)state),
                             json_integer(0));
-    json_array_foreach(migrations, i, one)
-    {
+    json_array_foreach (migrations, i, one) {
         const char *state = report_word(one, "state");
 
         json_object_set_new(

@@ -108,7 +108,7 @@ static void put_facts(FILE *out, const json_t *migration)
     put_fact(out, "begun", begun);
     put_fact(out, "ended", ended);
     put_fact(out, "took", ended[0] != '\0' ? took : "");
-    json_array_foreach(json_object_get(migration, "addresses"), i, address)
+    json_array_foreach (json_object_get(migration, "addresses"), i, address)
         put_fact(out, "address", json_string_value(address));
     fputs("</table>\n", out);
 }
@@ -120,8 +120,7 @@ static void put_reasons(FILE *out, const json_t *because)
     json_t *bytes;
 
     fputs("<td>", out);
-    json_object_foreach((json_t *)(uintptr_t)because, reason, bytes)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)because, reason, bytes) {
         autofree char *size = report_bytes((uint64_t)json_integer_value(bytes));
 
         fprintf(out, "%s%s ", comma, size);
@@ -142,8 +141,7 @@ static void put_disks(FILE *out, const json_t *disks)
     if (json_array_size(disks) == 0)
         return;
     put_head(out, "Disks", columns, ARRAY_COUNT(columns));
-    json_array_foreach(disks, i, disk)
-    {
+    json_array_foreach (disks, i, disk) {
         autofree char *shared =
             report_bytes(report_count(disk, "shared_bytes"));
         autofree char *copied =
@@ -181,8 +179,7 @@ static void put_findings(FILE *out, const json_t *findings)
     if (json_array_size(findings) == 0)
         return;
     put_head(out, "Preflight", columns, ARRAY_COUNT(columns));
-    json_array_foreach(findings, i, finding)
-    {
+    json_array_foreach (findings, i, finding) {
         fputs("<tr>", out);
         put_severity(out, report_word(finding, "severity"));
         put_cell(out, report_word(finding, "rule"));
@@ -205,8 +202,7 @@ static void put_messages(FILE *out, const json_t *messages)
     size_t i, count = 0;
     json_t *message;
 
-    json_array_foreach(messages, i, message)
-    {
+    json_array_foreach (messages, i, message) {
         autofree char *time = report_time(report_number(message, "time"));
 
         if (is_quiet(message))
@@ -234,8 +230,7 @@ static void put_steps(FILE *out, const json_t *steps)
     if (json_array_size(steps) == 0)
         return;
     put_head(out, "Steps", columns, ARRAY_COUNT(columns));
-    json_array_foreach(steps, i, step)
-    {
+    json_array_foreach (steps, i, step) {
         autofree char *begun = report_time(report_number(step, "begun"));
         autofree char *took = report_duration(report_number(step, "seconds"));
 
@@ -283,8 +278,7 @@ static void put_summary(FILE *out, const json_t *summary,
 
     fprintf(out, "<p>%zu migrations in %s: ", json_array_size(migrations),
             took);
-    json_object_foreach((json_t *)(uintptr_t)summary, key, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)summary, key, value) {
         if (json_is_integer(value) && json_integer_value(value) > 0 &&
             strcmp(key, "migrations") != 0 && strstr(key, "_bytes") == NULL)
             fprintf(out, "%lld %s, ", (long long)json_integer_value(value),
@@ -304,6 +298,7 @@ void report_html(const json_t *document, FILE *out)
     fputs("<h1>Migration report</h1>\n", out);
     if (json_array_size(migrations) > 1)
         put_summary(out, json_object_get(document, "summary"), migrations);
-    json_array_foreach(migrations, i, migration) put_migration(out, migration);
+    json_array_foreach (migrations, i, migration)
+        put_migration(out, migration);
     fputs("</body>\n</html>\n", out);
 }

@@ -43,8 +43,7 @@ static void put_disk(FILE *out, const json_t *disk)
             json_is_true(json_object_get(disk, "identical"))
                 ? "verified: identical"
                 : "not verified");
-    json_object_foreach((json_t *)(uintptr_t)because, reason, bytes)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)because, reason, bytes) {
         autofree char *size = report_bytes((uint64_t)json_integer_value(bytes));
 
         fprintf(out, "             %s copied: ", size);
@@ -108,16 +107,16 @@ static void put_migration(FILE *out, const json_t *migration)
     put_line(out, "error", report_word(migration, "error"));
     fprintf(out, "  begun      %s, %s\n", begun,
             report_number(migration, "ended") > 0 ? took : "not ended");
-    json_array_foreach(json_object_get(migration, "addresses"), i, one)
+    json_array_foreach (json_object_get(migration, "addresses"), i, one)
         put_line(out, "address", json_string_value(one));
-    json_array_foreach(json_object_get(migration, "disks"), i, one)
+    json_array_foreach (json_object_get(migration, "disks"), i, one)
         put_disk(out, one);
-    json_array_foreach(json_object_get(migration, "findings"), i, one)
+    json_array_foreach (json_object_get(migration, "findings"), i, one)
         put_finding(out, one);
-    json_array_foreach(json_object_get(migration, "messages"), i, one)
+    json_array_foreach (json_object_get(migration, "messages"), i, one)
         put_message(out, one);
     fputs("  steps\n", out);
-    json_array_foreach(json_object_get(migration, "steps"), i, one)
+    json_array_foreach (json_object_get(migration, "steps"), i, one)
         put_step(out, one);
 }
 
@@ -129,8 +128,7 @@ static void put_summary(FILE *out, const json_t *summary)
 
     fprintf(out, "%llu migrations in %s:",
             (unsigned long long)report_count(summary, "migrations"), took);
-    json_object_foreach((json_t *)(uintptr_t)summary, key, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)summary, key, value) {
         if (json_is_integer(value) && json_integer_value(value) > 0 &&
             strcmp(key, "migrations") != 0 && strstr(key, "_bytes") == NULL)
             fprintf(out, " %lld %s", (long long)json_integer_value(value), key);
@@ -147,8 +145,7 @@ void report_text(const json_t *document, FILE *out)
 
     if (json_array_size(migrations) > 1)
         put_summary(out, json_object_get(document, "summary"));
-    json_array_foreach(migrations, i, migration)
-    {
+    json_array_foreach (migrations, i, migration) {
         if (json_array_size(migrations) > 1)
             fputc('\n', out);
         put_migration(out, migration);

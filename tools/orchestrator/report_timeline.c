@@ -41,15 +41,13 @@ static struct scale scale_of(const json_t *migrations)
     json_t *migration, *step;
     size_t i, j;
 
-    json_array_foreach(migrations, i, migration)
-    {
+    json_array_foreach (migrations, i, migration) {
         double begun = report_number(migration, "begun");
 
         if (i == 0 || begun < scale.begun)
             scale.begun = begun;
         last = fmax(last, report_number(migration, "ended"));
-        json_array_foreach(json_object_get(migration, "steps"), j, step)
-        {
+        json_array_foreach (json_object_get(migration, "steps"), j, step) {
             last = fmax(last, report_number(step, "begun"));
             last = fmax(last, report_number(step, "ended"));
         }
@@ -124,13 +122,11 @@ static size_t put_rows(const struct scale *scale, const json_t *migrations,
     json_t *migration, *step;
     size_t row = 0, i, j;
 
-    json_array_foreach(migrations, i, migration)
-    {
+    json_array_foreach (migrations, i, migration) {
         if (several)
             put_label(report_word(migration, "vm"),
                       report_word(migration, "state"), row, out);
-        json_array_foreach(json_object_get(migration, "steps"), j, step)
-        {
+        json_array_foreach (json_object_get(migration, "steps"), j, step) {
             if (!several)
                 put_label(report_word(step, "stage"), report_word(step, "name"),
                           row, out);

@@ -438,8 +438,7 @@ int settings_from_json(const json_t *json, struct settings *out,
         json_t *value;
         size_t j;
 
-        json_array_foreach(values, j, value)
-        {
+        json_array_foreach (values, j, value) {
             if (result == 0 && json_is_string(value))
                 result =
                     setting_set(out, &table[i], json_string_value(value), err);

@@ -124,8 +124,7 @@ static int remove_files(const json_t *before, struct ds_error *err)
     size_t i;
     int result = 0;
 
-    json_array_foreach(json_object_get(before, "files"), i, file)
-    {
+    json_array_foreach (json_object_get(before, "files"), i, file) {
         autofree char *partial =
             text_format("%s.partial", json_string_value(file));
 

@@ -74,8 +74,7 @@ static int put_aside(const json_t *disk, struct ds_error *err)
     json_t *file;
     size_t i;
 
-    json_array_foreach(json_object_get(disk, "files"), i, file)
-    {
+    json_array_foreach (json_object_get(disk, "files"), i, file) {
         const char *path = json_string_value(file);
         autofree char *aside = text_format("%s" ASIDE, path);
 
@@ -98,8 +97,7 @@ static int put_back(const json_t *disk, struct ds_error *err)
     json_t *file;
     size_t i;
 
-    json_array_foreach(json_object_get(disk, "files"), i, file)
-    {
+    json_array_foreach (json_object_get(disk, "files"), i, file) {
         const char *path = json_string_value(file);
         autofree char *aside = text_format("%s" ASIDE, path);
 
@@ -144,8 +142,7 @@ static int return_disks(struct migration *migration, const json_t *before,
     if (result == 0 && state != HYPERVISOR_OFF)
         result = fail(err, DS_ERR_REFUSED, "%s is %s, its disks are in use",
                       migration->target_vm.name, hypervisor_state_name(state));
-    json_array_foreach(json_object_get(before, "disks"), i, disk)
-    {
+    json_array_foreach (json_object_get(before, "disks"), i, disk) {
         if (result == 0)
             result = shift_back(migration, disk, done, err);
     }
@@ -161,8 +158,7 @@ static int undo_return(struct migration *migration, const json_t *before,
     int result = 0;
 
     (void)migration, (void)after;
-    json_array_foreach(json_object_get(before, "disks"), i, disk)
-    {
+    json_array_foreach (json_object_get(before, "disks"), i, disk) {
         autofree char *aside = text_format("%s" ASIDE, member(disk, "to"));
 
         if (result == 0 && path_exists(aside))

@@ -70,10 +70,8 @@ static void tell_steps(struct migration *migration, const json_t *record)
     json_t *step, *message;
     size_t i, j;
 
-    json_array_foreach(json_object_get(record, "steps"), i, step)
-    {
-        json_array_foreach(json_object_get(step, "messages"), j, message)
-        {
+    json_array_foreach (json_object_get(record, "steps"), i, step) {
+        json_array_foreach (json_object_get(step, "messages"), j, message) {
             const char *level = member(message, "level");
             bool bad =
                 strcmp(level, "warned") == 0 || strcmp(level, "failed") == 0;

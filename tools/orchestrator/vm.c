@@ -383,16 +383,14 @@ int vm_from_json(const json_t *json, struct vm *out, struct ds_error *err)
     int result =
         read_members(json, &vm, vm_members, ARRAY_COUNT(vm_members), err);
 
-    json_array_foreach(json_object_get(json, "disks"), i, value)
-    {
+    json_array_foreach (json_object_get(json, "disks"), i, value) {
         if (result == 0)
             result = vm_add_disk(&vm, &disk, err);
         if (result == 0)
             result = read_members(value, disk, disk_members,
                                   ARRAY_COUNT(disk_members), err);
     }
-    json_array_foreach(json_object_get(json, "nics"), i, value)
-    {
+    json_array_foreach (json_object_get(json, "nics"), i, value) {
         if (result == 0)
             result = vm_add_nic(&vm, &nic, err);
         if (result == 0)
