@@ -82,3 +82,11 @@ for file in bin/diskshift share/man/man1/diskshift.1 \
     [ -e "$root/$file" ] || { echo "not installed: $file"; exit 1; }
     pass "$file is installed"
 done
+
+if [ -x "$build/tools/orchestrator/diskshift-migrate" ]; then
+    "$root/bin/diskshift" migrate --help | grep -q '^  rollback ' ||
+        { echo "diskshift migrate does not find its program"; exit 1; }
+    [ -e "$root/share/man/man1/diskshift-migrate.1" ] ||
+        { echo "its manual is not installed"; exit 1; }
+    pass "diskshift migrate finds its program"
+fi
