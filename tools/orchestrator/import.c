@@ -96,13 +96,13 @@ static int settle_disk(struct vm_disk *disk, const char *path,
                        const char *allow_refs, struct ds_error *err)
 {
     autofree char *directory = path_directory(path);
-    char *found = NULL;
+    autofree char *found = NULL;
     int result = find_file(directory, allow_refs, disk->path, &found, err);
 
     if (result != 0)
         return result;
     free(disk->path);
-    disk->path = found;
+    disk->path = steal(&found);
     /* As libvirt has it: to look would be to believe what the guest wrote. */
     if (disk->format == NULL)
         text_set(&disk->format, "raw");
