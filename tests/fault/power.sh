@@ -8,6 +8,11 @@
 # before; the next run clears what is left.
 #
 #   power.sh [COUNT]    how often each (2)
+# In a mount namespace of its own: others that are made meanwhile, by unit tests
+# too, would hold copies of its mounts, and a filesystem that was shut down
+# would live on there.
+[[ -n ${DS_OWN_MOUNTS:-} ]] ||
+    DS_OWN_MOUNTS=1 exec unshare --mount --propagation private bash "$0" "$@"
 source "$(dirname "$0")/../lib/lib.bash"
 source "$(dirname "$0")/../interop/convert.bash"
 source "$(dirname "$0")/fault.bash"
@@ -70,9 +75,8 @@ in_vain() { # WHAT WRONG
 
 # -- the filesystem is shut down -------------------------------------------------
 
-# release MOUNT IMAGE: it is gone, in other mount namespaces too: unit tests
-# make such, with copies of all mounts, which keep the filesystem alive. Who had
-# files open there may need a moment to notice, on a busy machine a long one.
+# release MOUNT IMAGE: unmounted, and its loop device gone. Who had files open
+# there may need a moment to notice, on a busy machine a long one.
 release() {
     local tries
     for ((tries = 0; tries < 1200; tries++)); do
