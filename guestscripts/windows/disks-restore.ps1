@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+# element: disks-restore
+# task: boot
+# phase: arrive
+# order: 40
+# needs: core change
+# Disks online and writable, except those that were offline; drive letters as before.
+
+function Get-DiskIdentityNow($Disk) {
+    if ($Disk.Guid) {
+        return $Disk.Guid
+    }
+    return ('mbr:{0:x8}' -f $Disk.Signature)
+}
+
+function Set-Online($Disk) {
+    $Identity = Get-DiskIdentityNow $Disk
+    $Before = @($Record.disks | Where-Object { $_.unique_id -eq $Identity })
+    $Wanted = ($Before.Count -gt 0 -and $Before[0].offline -eq $true)
+    if ($Wanted -eq [bool]$Disk.IsOffline) {
+        return
+    }
+    $Method = 'Online'
+    if ($Wanted) {
+        $Method = 'Offline'
+    }
+    if ($DryRun) {
+        Write-Would ('disk {0}: {1}' -f $Disk.Number, $Method)
+        return
+    }
+    $Result = Invoke-CimMethod -InputObject $Disk -MethodName $Method
+    if ($Result.ReturnValue -ne 0) {
+        Write-Warn ('disk {0}: {1}: have status {2} expect 0' -f $Disk.Number, $Method,
+            $Result.ReturnValue)
+        return
+    }
+    if (-not $Wanted) {
+        $null = Invoke-CimMethod -InputObject $Disk -MethodName SetAttributes `
+            -Arguments @{ IsReadOnly = $false }
+    }
+    Write-Did ('disk {0}: {1}' -f $Disk.Number, $Method)
+}
+
+function Set-OnlineByDiskpart {
+    $Lines = @()
+    foreach ($Disk in @(Get-CimInstance -ClassName Win32_DiskDrive)) {
+        $Lines += 'select disk {0}' -f [int]$Disk.Index
+        $Lines += 'online disk noerr'
+        $Lines += 'attributes disk clear readonly noerr'
+    }
+    if ($DryRun) {
+        Write-Would ('diskpart: ' + ($Lines -join '; '))
+        return
+    }
+    $File = Join-Path $State 'diskpart.txt'
+    Write-Text $File (($Lines -join "`r`n") + "`r`n") $false
+    $null = Invoke-Program 'diskpart.exe' @('/s', $File)
+    Remove-Item -LiteralPath $File -Force
+    Write-Did 'disks online by diskpart'
+}
+
+# Steps from the letters that volumes have to those that they had: a letter is
+# taken away from who should not have it before anybody gets it, so letters may
+# change places. A volume that had none and holds a wanted one loses it.
+function Get-LetterSteps($Wanted, $Present) {
+    $Right = @{}
+    foreach ($Volume in $Wanted) {
+        $Right[$Volume.id] = $Volume.letter
+    }
+    $Letters = @($Wanted | ForEach-Object { $_.letter })
+    foreach ($Volume in $Present) {
+        if ($Volume.letter -and $Volume.letter -ne $Right[$Volume.id] -and
+            ($Right[$Volume.id] -or $Letters -contains $Volume.letter)) {
+            [ordered]@{ id = $Volume.id; letter = $null }
+        }
+    }
+    foreach ($Volume in $Present) {
+        if ($Right[$Volume.id] -and $Volume.letter -ne $Right[$Volume.id]) {
+            [ordered]@{ id = $Volume.id; letter = $Right[$Volume.id] }
+        }
+    }
+}
+
+# All volumes, CD drives too: one of those may sit on a disk's letter.
+function Get-AllVolumes {
+    foreach ($Volume in @(Get-CimInstance -ClassName Win32_Volume)) {
+        [ordered]@{ id = $Volume.DeviceID; letter = $Volume.DriveLetter }
+    }
+}
+
+function Set-Letter([string]$Id, $Letter) {
+    $Volume = @(Get-CimInstance -ClassName Win32_Volume | Where-Object { $_.DeviceID -eq $Id })[0]
+    $Words = 'volume {0}: letter {1} becomes {2}' -f $Id, $Volume.DriveLetter, $Letter
+    if ($DryRun) {
+        Write-Would $Words
+        return
+    }
+    Add-Change 'Undo-Letter' $Id $Volume.DriveLetter
+    Set-CimInstance -InputObject $Volume -Property @{ DriveLetter = $Letter }
+    Write-Did $Words
+}
+
+function Undo-Letter([string]$Key, $Data) {
+    $Volume = @(Get-CimInstance -ClassName Win32_Volume | Where-Object { $_.DeviceID -eq $Key })[0]
+    Set-CimInstance -InputObject $Volume -Property @{ DriveLetter = $Data }
+}
+
+function element_disks_restore {
+    if (Test-CimClass 'root/Microsoft/Windows/Storage' 'MSFT_Disk') {
+        foreach ($Disk in @(Get-CimInstance -Namespace 'root/Microsoft/Windows/Storage' `
+                    -ClassName 'MSFT_Disk')) {
+            Set-Online $Disk
+        }
+    } else {
+        Set-OnlineByDiskpart
+    }
+    foreach ($Step in @(Get-LetterSteps @($Record.volumes) @(Get-AllVolumes))) {
+        Set-Letter $Step.id $Step.letter
+    }
+    $Present = @(Get-AllVolumes | ForEach-Object { $_.id })
+    foreach ($Volume in @($Record.volumes)) {
+        if ($Present -notcontains $Volume.id) {
+            Write-Warn ('{0}: its volume is not here: {1}' -f $Volume.letter, $Volume.id)
+        }
+    }
+}
