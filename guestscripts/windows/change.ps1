@@ -81,7 +81,8 @@ function Undo-Changes {
             continue
         }
         try {
-            $null = & $Entry.undo $Entry.key $Entry.data
+            $Function = $Entry.undo
+            $null = & $Function $Entry.key $Entry.data
             Write-Did ('put back {0}' -f $Entry.key)
         } catch {
             Write-Warn ('cannot put back {0}: {1}' -f $Entry.key,

@@ -28,6 +28,11 @@ function Set-Online($Disk) {
         Write-Would ('disk {0}: {1}' -f $Disk.Number, $Method)
         return
     }
+    Add-Change 'Undo-Disk' $Identity ([ordered]@{
+            number = [int]$Disk.Number
+            offline = [bool]$Disk.IsOffline
+            readonly = [bool]$Disk.IsReadOnly
+        })
     $Result = Invoke-CimMethod -InputObject $Disk -MethodName $Method
     if ($Result.ReturnValue -ne 0) {
         Write-Warn ('disk {0}: {1}: have status {2} expect 0' -f $Disk.Number, $Method,
@@ -39,6 +44,18 @@ function Set-Online($Disk) {
             -Arguments @{ IsReadOnly = $false }
     }
     Write-Did ('disk {0}: {1}' -f $Disk.Number, $Method)
+}
+
+function Undo-Disk([string]$Key, $Data) {
+    $Disk = Get-CimInstance -Namespace 'root/Microsoft/Windows/Storage' `
+        -ClassName 'MSFT_Disk' -Filter ('Number={0}' -f [int]$Data.number)
+    $null = Invoke-CimMethod -InputObject $Disk -MethodName SetAttributes `
+        -Arguments @{ IsReadOnly = $Data.readonly }
+    $Method = 'Online'
+    if ($Data.offline) {
+        $Method = 'Offline'
+    }
+    $null = Invoke-CimMethod -InputObject $Disk -MethodName $Method
 }
 
 function Set-OnlineByDiskpart {
@@ -59,25 +76,44 @@ function Set-OnlineByDiskpart {
     Write-Did 'disks online by diskpart'
 }
 
-# Steps from the letters that volumes have to those that they had: a letter is
+# The first letter that nobody has or wants; A: and B: are for floppy disks.
+function Get-FreeLetter($Taken) {
+    foreach ($Name in 'D E F G H I J K L M N O P Q R S T U V W X Y Z'.Split(' ')) {
+        $Letter = $Name + ':'
+        if ($Taken -notcontains $Letter) {
+            return $Letter
+        }
+    }
+    return $null
+}
+
+# Steps from the letters that volumes have to those that they had. A letter is
 # taken away from who should not have it before anybody gets it, so letters may
-# change places. A volume that had none and holds a wanted one loses it.
+# change places; a stranger that held a wanted one, as a CD drive, gets another.
 function Get-LetterSteps($Wanted, $Present) {
     $Right = @{}
     foreach ($Volume in $Wanted) {
         $Right[$Volume.id] = $Volume.letter
     }
     $Letters = @($Wanted | ForEach-Object { $_.letter })
+    $Taken = $Letters + @($Present | ForEach-Object { $_.letter })
     foreach ($Volume in $Present) {
-        if ($Volume.letter -and $Volume.letter -ne $Right[$Volume.id] -and
-            ($Right[$Volume.id] -or $Letters -contains $Volume.letter)) {
+        if ($Right[$Volume.id] -or $Letters -notcontains $Volume.letter) {
+            continue
+        }
+        $Right[$Volume.id] = Get-FreeLetter $Taken
+        $Taken += $Right[$Volume.id]
+    }
+    $Moving = @($Present | Where-Object {
+            $Right[$_.id] -and $_.letter -ne $Right[$_.id]
+        })
+    foreach ($Volume in $Moving) {
+        if ($Volume.letter) {
             [ordered]@{ id = $Volume.id; letter = $null }
         }
     }
-    foreach ($Volume in $Present) {
-        if ($Right[$Volume.id] -and $Volume.letter -ne $Right[$Volume.id]) {
-            [ordered]@{ id = $Volume.id; letter = $Right[$Volume.id] }
-        }
+    foreach ($Volume in $Moving) {
+        [ordered]@{ id = $Volume.id; letter = $Right[$Volume.id] }
     }
 }
 
@@ -95,14 +131,21 @@ function Set-Letter([string]$Id, $Letter) {
         Write-Would $Words
         return
     }
-    Add-Change 'Undo-Letter' $Id $Volume.DriveLetter
+    # Each step has an entry: backwards they are as possible as forwards.
+    Add-Change 'Undo-Letter' ($Id + ' ' + $Volume.DriveLetter) ([ordered]@{
+            id = $Id
+            letter = $Volume.DriveLetter
+        })
     Set-CimInstance -InputObject $Volume -Property @{ DriveLetter = $Letter }
     Write-Did $Words
 }
 
 function Undo-Letter([string]$Key, $Data) {
-    $Volume = @(Get-CimInstance -ClassName Win32_Volume | Where-Object { $_.DeviceID -eq $Key })[0]
-    Set-CimInstance -InputObject $Volume -Property @{ DriveLetter = $Data }
+    $Volume = @(Get-CimInstance -ClassName Win32_Volume |
+            Where-Object { $_.DeviceID -eq $Data.id })[0]
+    if ($Volume.DriveLetter -ne $Data.letter) {
+        Set-CimInstance -InputObject $Volume -Property @{ DriveLetter = $Data.letter }
+    }
 }
 
 function element_disks_restore {

@@ -72,7 +72,16 @@ function Invoke-Undo {
             Write-Warn ('the second script: not all was put back; see ' + $LogPath)
         }
     }
-    return (Undo-Changes)
+    $Left = Undo-Changes
+    # Staged scripts share the folder: the last one clears it. The log and the
+    # results stay.
+    if (-not $DryRun -and @(Get-ChildItem -Path (Join-Path $State 'saved\*.journal')).Count -eq 0) {
+        foreach ($Name in 'saved', 'second.d', 'tools', 'guest.json') {
+            Remove-Item -LiteralPath (Join-Path $State $Name) -Recurse -Force `
+                -ErrorAction SilentlyContinue
+        }
+    }
+    return $Left
 }
 
 function Invoke-First {

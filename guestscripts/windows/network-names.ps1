@@ -21,15 +21,19 @@ function Set-ConnectionName([string]$Guid, [string]$Name) {
         Write-Would $Words
         return
     }
-    Add-Change 'Undo-ConnectionName' $Guid $Adapter.NetConnectionID
+    # Each step has an entry: backwards they are as possible as forwards.
+    Add-Change 'Undo-ConnectionName' ($Guid + ' ' + $Adapter.NetConnectionID) ([ordered]@{
+            guid = $Guid
+            name = $Adapter.NetConnectionID
+        })
     Set-CimInstance -InputObject $Adapter -Property @{ NetConnectionID = $Name }
     Write-Did $Words
 }
 
 function Undo-ConnectionName([string]$Key, $Data) {
-    $Adapter = Get-Adapter $Key
-    if ($null -ne $Adapter) {
-        Set-CimInstance -InputObject $Adapter -Property @{ NetConnectionID = $Data }
+    $Adapter = Get-Adapter $Data.guid
+    if ($null -ne $Adapter -and $Adapter.NetConnectionID -cne $Data.name) {
+        Set-CimInstance -InputObject $Adapter -Property @{ NetConnectionID = $Data.name }
     }
 }
 

@@ -20,7 +20,7 @@ function Set-Configuration([int]$Index, [string]$Method, $Arguments, [string[]]$
     }
     Write-Log 'did' ('{0}: status {1}: by netsh instead' -f $Method, $Result.ReturnValue)
     foreach ($Line in $Netsh) {
-        $null = Invoke-Program 'netsh.exe' $Line.Split(' ')
+        $null = Invoke-Program 'netsh.exe' ($Line.Split(' '))
     }
 }
 
@@ -71,7 +71,7 @@ function Get-ServerLines([int]$Index, [string]$Family, $Servers) {
     }
 }
 
-function Set-Names([int]$Index, $Nic) {
+function Set-Names([int]$Index, $Nic, $Present) {
     $Servers4 = @($Nic.dns | Where-Object { $_ -and -not $_.Contains(':') })
     $Servers6 = @($Nic.dns | Where-Object { $_ -and $_.Contains(':') })
     $Argument = @{ DNSServerSearchOrder = [string[]]$Servers4 }
@@ -80,9 +80,9 @@ function Set-Names([int]$Index, $Nic) {
     }
     Set-Configuration $Index 'SetDNSServerSearchOrder' $Argument `
     @(Get-ServerLines $Index 'ipv4' $Servers4)
-    if ($Servers6.Count -gt 0) {
+    if ($Servers6.Count -gt 0 -or @($Present.dns | Where-Object { $_ -like '*:*' }).Count -gt 0) {
         foreach ($Line in @(Get-ServerLines $Index 'ipv6' $Servers6)) {
-            $null = Invoke-Program 'netsh.exe' $Line.Split(' ') @(0, 1)
+            $null = Invoke-Program 'netsh.exe' ($Line.Split(' ')) @(0, 1)
         }
     }
 }
@@ -155,14 +155,17 @@ function Get-RouteWords($Route) {
     return $Words
 }
 
-function Set-Store([int]$Index, $Nic, $Lines) {
-    foreach ($Line in $Lines) {
-        $null = Invoke-Program 'netsh.exe' $Line.Split(' ')
+function Set-Metric6([int]$Index, [int]$Metric, [int]$Have) {
+    if ($Metric -eq $Have) {
+        return
     }
-    if ($Nic.ipv6_metric) {
-        $null = Invoke-Program 'netsh.exe' @('interface', 'ipv6', 'set', 'interface',
-            "interface=$Index", "metric=$($Nic.ipv6_metric)", 'store=persistent')
+    $Interface = Get-CimInstance -Namespace 'root/StandardCimv2' -ClassName 'MSFT_NetIPInterface' `
+        -Filter ('InterfaceIndex={0} AND AddressFamily=23' -f $Index)
+    $Property = @{ AutomaticMetric = 1 }
+    if ($Metric -ne 0) {
+        $Property = @{ AutomaticMetric = 0; InterfaceMetric = $Metric }
     }
+    Set-CimInstance -InputObject $Interface -Property $Property
 }
 
 function Test-Configured($Nic, $Want, $Present, $Have) {
@@ -185,9 +188,12 @@ function Restore-Nic($Nic, $Have, $Network) {
             routes = @($Network.routes | Where-Object { $_.interface -eq $Have.name })
         })
     Set-Addresses4 $Have.index $Have.guid $Record $Nic
-    Set-Names $Have.index $Nic
+    Set-Names $Have.index $Nic $Have
     Set-Values $Nic $Have.guid
-    Set-Store $Have.index $Nic $Lines
+    foreach ($Line in $Lines) {
+        $null = Invoke-Program 'netsh.exe' ($Line.Split(' '))
+    }
+    Set-Metric6 $Have.index $Nic.ipv6_metric $Have.ipv6_metric
     Write-Did ('{0} {1}: {2}' -f $Nic.mac, $Nic.name, (Get-NetworkWords $Nic $Record))
 }
 
@@ -203,10 +209,11 @@ function Undo-Nic([string]$Key, $Data) {
     foreach ($Line in $Added) {
         $Words = $Line.Replace(' add ', ' delete ') -replace ' metric=\d+', '' `
             -replace '(address=[^/ ]+)/\d+', '$1'
-        $null = Invoke-Program 'netsh.exe' $Words.Split(' ')
+        $null = Invoke-Program 'netsh.exe' ($Words.Split(' '))
     }
     Set-Addresses4 $Index $Key $Data $Data.nic
-    Set-Names $Index $Data.nic
+    Set-Names $Index $Data.nic $Present[0]
+    Set-Metric6 $Index $Data.nic.ipv6_metric $Present[0].ipv6_metric
 }
 
 function element_network_restore {
