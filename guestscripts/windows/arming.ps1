@@ -12,8 +12,9 @@
 # it was begun. Who takes the last one away takes the task away.
 
 $TaskName = 'diskshift'
-$ScriptOrder = 'all', 'network', 'drivers', 'boot', 'tools-remove',
-    'tools-install', 'power-off'
+# A task that is not here comes before the last.
+$ScriptOrder = 'all', 'network', 'drivers', 'boot', 'tools-remove', 'tools-install'
+$ScriptLast = 'power-off'
 $StartsMax = 3
 
 function Get-SecondPath([string]$Name) {
@@ -30,10 +31,20 @@ function Get-SecondArguments([string]$Path, [string]$Words) {
 }
 
 function Get-Armed {
+    $Names = @(Get-ChildItem -Path (Get-SecondPath '*.armed') |
+            ForEach-Object { $_.Name -replace '\.armed$', '' })
     foreach ($Name in $ScriptOrder) {
-        if (Test-Path -LiteralPath (Get-SecondPath ($Name + '.armed'))) {
+        if ($Names -contains $Name) {
             $Name
         }
+    }
+    foreach ($Name in $Names) {
+        if ($ScriptOrder -notcontains $Name -and $Name -ne $ScriptLast) {
+            $Name
+        }
+    }
+    if ($Names -contains $ScriptLast) {
+        $ScriptLast
     }
 }
 

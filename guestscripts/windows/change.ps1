@@ -38,6 +38,7 @@ function Initialize-State {
     foreach ($Name in 'saved', 'second.d') {
         $null = [System.IO.Directory]::CreateDirectory((Join-Path $State $Name))
     }
+    $script:StateReady = $true
 }
 
 function Read-Journal {
@@ -82,6 +83,9 @@ function Undo-Changes {
         }
         try {
             $Function = $Entry.undo
+            if ($Function -notlike 'Undo-*') {
+                throw ('journal: undo: have ' + $Function)
+            }
             $null = & $Function $Entry.key $Entry.data
             Write-Did ('put back {0}' -f $Entry.key)
         } catch {
@@ -116,6 +120,9 @@ function Test-Same($Have, $Want) {
 
 function Set-Registry([string]$Path, [string]$Name, [string]$Type, $Value) {
     $Have = Get-RegistryValue $Path $Name
+    if ($Type -eq 'MultiString') {
+        $Value = [string[]]@($Value)
+    }
     if (Test-Same $Have $Value) {
         return
     }
@@ -147,10 +154,18 @@ function Set-Registry([string]$Path, [string]$Name, [string]$Type, $Value) {
     Write-Did $Words
 }
 
+# A key that is gone, as that of a removed adapter, has nothing to put back.
 function Undo-Registry([string]$Key, $Data) {
+    if (-not (Test-Path -LiteralPath $Data.path)) {
+        return
+    }
     if ($null -ne $Data.value) {
+        $Value = $Data.value
+        if ($Data.type -eq 'MultiString') {
+            $Value = [string[]]@($Value)
+        }
         $null = New-ItemProperty -LiteralPath $Data.path -Name $Data.name `
-            -PropertyType $Data.type -Value $Data.value -Force
+            -PropertyType $Data.type -Value $Value -Force
     } elseif ($null -ne (Get-RegistryValue $Data.path $Data.name)) {
         Remove-ItemProperty -LiteralPath $Data.path -Name $Data.name -Force
     }

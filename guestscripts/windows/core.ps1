@@ -3,7 +3,7 @@
 # task: base
 # phase: common
 # order: 0
-# variable: REPORT= -- serial port that the second script's result is written to as well, as COM2
+# variable: REPORT=auto -- where the second script's result goes besides its file: auto (a virtio port of that name), none, or a serial port as COM2
 # Log, steps and the result record.
 
 # What stands outside of functions has to be harmless in constrained language
@@ -27,6 +27,7 @@ $RecordPath = Join-Path $State 'guest.json'
 $Part = 'first'
 $Phase = 'collect'
 $DryRun = $false
+$StateReady = $false
 $PowerOffAsked = $false
 $Started = ''
 $Steps = @()
@@ -40,7 +41,7 @@ function Write-Log([string]$Level, [string]$Text) {
     $Plain = $Text -replace '[\r\n]+', ' '
     $Line = '{0} {1}-{2} {3}: {4}' -f (Get-Now), $Part, $ScriptName, $Level, $Plain
     Write-Host $Line
-    if (-not $DryRun -and (Test-Path -LiteralPath $State)) {
+    if ($StateReady) {
         Add-Content -LiteralPath $LogPath -Value $Line -Encoding UTF8
     }
 }
@@ -132,30 +133,37 @@ function Write-Result {
 # A port with nobody at its other end must hold up nothing: what cannot be
 # sent is in the file.
 function Send-Report([string]$Line) {
-    if ($Report -match '^COM[0-9]{1,3}$') {
-        try {
-            $Port = New-Object System.IO.Ports.SerialPort($Report, 115200)
-            $Port.WriteTimeout = 5000
-            $Port.Open()
-            $Port.Write($Line + "`n")
-            $Port.Close()
-        } catch {
-            Write-Log 'warned' ($Report + ': ' + $_.Exception.Message)
+    try {
+        if ($Report -match '^COM[0-9]+$') {
+            Send-Serial $Line
+        } elseif ($Report -eq 'auto' -and
+            (Test-Path -LiteralPath 'HKLM:\SYSTEM\CurrentControlSet\Services\VirtioSerial')) {
+            Send-Virtio $Line
         }
-    } elseif ($Report -ne '') {
-        Write-Log 'warned' ('report: have ' + $Report + ' expect COM1 to COM999')
+    } catch {
+        Write-Log 'warned' ('report: ' + $_.Exception.Message)
     }
-    if (Test-Path -LiteralPath 'HKLM:\SYSTEM\CurrentControlSet\Services\VirtioSerial') {
-        $File = Join-Path $State 'report.line'
-        Write-Text $File ($Line + "`n") $false
-        $Command = '/d /c type "{0}" > \\.\Global\org.diskshift.report.0' -f $File
-        $Process = Start-Process -FilePath (Get-System 'cmd.exe') `
-            -ArgumentList $Command -WindowStyle Hidden -PassThru
-        if (-not $Process.WaitForExit(5000)) {
-            $Process.Kill()
-        }
-        Remove-Item -LiteralPath $File -Force -ErrorAction SilentlyContinue
+}
+
+function Send-Serial([string]$Line) {
+    $Port = New-Object System.IO.Ports.SerialPort($Report, 115200)
+    $Port.WriteTimeout = 5000
+    $Port.Open()
+    $Port.Write($Line + "`n")
+    $Port.Close()
+}
+
+# .NET opens no devices; the command interpreter does.
+function Send-Virtio([string]$Line) {
+    $File = Join-Path $State 'report.line'
+    Write-Text $File ($Line + "`n") $false
+    $Command = '/d /c type "{0}" > \\.\Global\org.diskshift.report.0' -f $File
+    $Process = Start-Process -FilePath (Get-System 'cmd.exe') `
+        -ArgumentList $Command -WindowStyle Hidden -PassThru
+    if (-not $Process.WaitForExit(5000)) {
+        $Process.Kill()
     }
+    Remove-Item -LiteralPath $File -Force -ErrorAction SilentlyContinue
 }
 
 # Programs are named by their whole path, whatever the caller's PATH holds.

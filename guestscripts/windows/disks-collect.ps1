@@ -3,7 +3,7 @@
 # task: boot
 # phase: collect
 # order: 30
-# needs: core change
+# needs: core change disks
 # Disks, which of them are offline, drive letters, the policy for disks that are new.
 
 $PartitionManager = 'HKLM:\SYSTEM\CurrentControlSet\Services\partmgr\Parameters'
@@ -25,16 +25,6 @@ function Get-LettersByDisk {
     return $Letters
 }
 
-function Get-DiskIdentity($Disk) {
-    if ($Disk.Guid) {
-        return $Disk.Guid
-    }
-    if ($Disk.Signature) {
-        return ('mbr:{0:x8}' -f $Disk.Signature)
-    }
-    return $null
-}
-
 # Before Windows 8 nothing tells without a translation whether a disk is offline.
 function Get-Disks {
     $Letters = Get-LettersByDisk
@@ -43,7 +33,7 @@ function Get-Disks {
                     -ClassName 'MSFT_Disk')) {
             [ordered]@{
                 number = [int]$Disk.Number
-                unique_id = (Get-DiskIdentity $Disk)
+                unique_id = (Get-DiskIdentity $Disk.Guid $Disk.Signature)
                 offline = [bool]$Disk.IsOffline
                 letters = @($Letters["$($Disk.Number)"] | Where-Object { $_ })
             }
@@ -53,7 +43,7 @@ function Get-Disks {
     foreach ($Disk in @(Get-CimInstance -ClassName Win32_DiskDrive)) {
         [ordered]@{
             number = [int]$Disk.Index
-            unique_id = (Get-DiskIdentity $Disk)
+            unique_id = (Get-DiskIdentity $null $Disk.Signature)
             offline = $null
             letters = @($Letters["$($Disk.Index)"] | Where-Object { $_ })
         }

@@ -3,19 +3,12 @@
 # task: boot
 # phase: arrive
 # order: 40
-# needs: core change
+# needs: core change disks
 # Disks online and writable, except those that were offline; drive letters as before.
 
-function Get-DiskIdentityNow($Disk) {
-    if ($Disk.Guid) {
-        return $Disk.Guid
-    }
-    return ('mbr:{0:x8}' -f $Disk.Signature)
-}
-
 function Set-Online($Disk) {
-    $Identity = Get-DiskIdentityNow $Disk
-    $Before = @($Record.disks | Where-Object { $_.unique_id -eq $Identity })
+    $Identity = Get-DiskIdentity $Disk.Guid $Disk.Signature
+    $Before = @($Record.disks | Where-Object { $Identity -and $_.unique_id -eq $Identity })
     $Wanted = ($Before.Count -gt 0 -and $Before[0].offline -eq $true)
     if ($Wanted -eq [bool]$Disk.IsOffline) {
         return
@@ -28,7 +21,7 @@ function Set-Online($Disk) {
         Write-Would ('disk {0}: {1}' -f $Disk.Number, $Method)
         return
     }
-    Add-Change 'Undo-Disk' $Identity ([ordered]@{
+    Add-Change 'Undo-Disk' "disk $($Disk.Number)" ([ordered]@{
             number = [int]$Disk.Number
             offline = [bool]$Disk.IsOffline
             readonly = [bool]$Disk.IsReadOnly

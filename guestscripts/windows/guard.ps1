@@ -3,7 +3,7 @@
 # task: base
 # phase: common
 # order: 6
-# variable: GRACE=10 -- seconds between the announcement of a power-off and the power-off
+# variable: GRACE=10 -- seconds between the end of a script and power off, in which its result can be fetched and shutdown /a prevents it
 # Refuses a guest in which the scripts could not do their work, before anything is changed.
 
 $Grace = @GRACE@
@@ -63,8 +63,8 @@ function Assert-Options {
     if ($Grace -notmatch '^[0-9]{1,5}$') {
         throw ('grace: have ' + $Grace + ' expect seconds from 0 to 99999')
     }
-    if ($Report -ne '' -and $Report -notmatch '^COM[0-9]{1,3}$') {
-        throw ('report: have ' + $Report + ' expect COM1 to COM999')
+    if ($Report -notmatch '^(auto|none|COM[0-9]{1,3})$') {
+        throw ('report: have ' + $Report + ' expect auto, none, or COM1 to COM999')
     }
 }
 

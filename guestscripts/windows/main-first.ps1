@@ -7,7 +7,7 @@
 
 $Part = 'first'
 $Wanted = 'run'
-$Record = [ordered]@{}
+$Record = $null
 
 function Write-Usage {
     Write-Host @'
@@ -88,6 +88,7 @@ function Invoke-First {
     try {
         Assert-Guest
         Initialize-State
+        $script:Record = [ordered]@{}
         $script:Phase = 'collect'
         $null = steps_collect
         Write-Record
@@ -101,22 +102,13 @@ function Invoke-First {
     return 0
 }
 
-# The guard has refused before anything was made: there is nothing to put back,
-# and in constrained language mode nothing that could.
+# Where the guard has refused there is nothing to put back, and no folder of
+# ours that could be written to or believed.
 function Complete-Failure {
-    if (-not (Test-Path -LiteralPath $State)) {
-        return
+    if ($StateReady) {
+        $null = Undo-Changes
+        Write-Result
     }
-    $null = Undo-Changes
-    if (@($script:Steps).Count -eq 0) {
-        $script:Steps += , ([ordered]@{
-                element = 'guard'
-                phase = 'collect'
-                status = 'failed'
-                messages = @()
-            })
-    }
-    Write-Result
 }
 
 foreach ($Argument in $args) {
@@ -149,9 +141,7 @@ if ($Wanted -eq 'undo') {
 $Started = Get-Now
 $Status = Invoke-First
 if ($Status -ne 0) {
-    if ("$($ExecutionContext.SessionState.LanguageMode)" -eq 'FullLanguage') {
-        Complete-Failure
-    }
+    Complete-Failure
     exit 1
 }
 Write-Result

@@ -2,9 +2,11 @@
 # element: main-second
 # task: base
 # phase: main
-# needs: core change literal guard arming
+# needs: core change guard arming machine
+# variable: SAME_MACHINE=stay -- what the second script does at a boot while the guest is still on its source: stay (nothing, it has not moved yet) or run
 # The second script: leaves the source guest; at the first boot of the target VM puts back, checks, powers off.
 
+$SameMachine = @SAME_MACHINE@
 $Part = 'second'
 $Phase = 'arrive'
 $Wanted = ''
@@ -14,11 +16,11 @@ $Record = ConvertFrom-Json $CollectedText
 # Staged scripts leave one after another: power-off must not overtake the
 # removal of the tools.
 function Enter-Turn {
-    $script:Turn = New-Object System.Threading.Mutex($false, 'Global\diskshift')
     try {
+        $script:Turn = New-Object System.Threading.Mutex($false, 'Global\diskshift')
         $null = $script:Turn.WaitOne(1800000)
-    } catch [System.Threading.AbandonedMutexException] {
-        Write-Log 'warned' 'the script before this one has died'
+    } catch {
+        Write-Log 'warned' ('turn: ' + $_.Exception.Message)
     }
 }
 
@@ -58,6 +60,10 @@ function Invoke-Arrive {
     if (-not $DryRun -and
         -not (Test-Path -LiteralPath (Get-SecondPath ($ScriptName + '.armed')))) {
         Write-Log 'did' 'not armed: nothing to do'
+        return 0
+    }
+    if ($SameMachine -ne 'run' -and $Record.machine -ceq (Get-Machine)) {
+        Write-Log 'did' 'has not moved yet: stays armed'
         return 0
     }
     $Code = 0

@@ -48,9 +48,17 @@ function Set-Gateways([int]$Index, [string]$Guid, $Gateways) {
 
 function Set-Addresses4([int]$Index, [string]$Guid, $Network, $Nic) {
     $Addresses = @(Select-Static $Network $Nic.name 'ipv4')
-    if ($Nic.dhcp -or $Addresses.Count -eq 0) {
+    if ($Nic.dhcp) {
+        if ((Get-Tcpip $Guid 'EnableDHCP') -ne 0) {
+            return
+        }
         Set-Configuration $Index 'EnableDHCP' @{} @(
             'interface ipv4 set address name={0} source=dhcp' -f $Index)
+        return
+    }
+    if ($Addresses.Count -eq 0) {
+        Set-Registry ($NetworkServices + 'Tcpip\Parameters\Interfaces\' + $Guid) `
+            'EnableDHCP' 'DWord' 0
         return
     }
     Set-Configuration $Index 'EnableStatic' @{

@@ -49,14 +49,13 @@ function Split-List($Value) {
 # Lines of `netsh interface ipv4|ipv6 dump` as tables: verb, and NAME=VALUE.
 function ConvertFrom-Dump($Lines) {
     foreach ($Line in @($Lines)) {
-        if ($Line -notmatch '^\s*((?:add|set) (?:address|route|interface)) (.*)$') {
-            continue
+        if ($Line -match '^\s*((?:add|set) (?:address|route|interface)) (.*)$') {
+            $Entry = @{ verb = $Matches[1] }
+            foreach ($Pair in [regex]::Matches($Matches[2], '(\w+)=(?:"([^"]*)"|(\S+))')) {
+                $Entry[$Pair.Groups[1].Value] = $Pair.Groups[2].Value + $Pair.Groups[3].Value
+            }
+            $Entry
         }
-        $Entry = @{ verb = $Matches[1] }
-        foreach ($Pair in [regex]::Matches($Matches[2], '(\w+)=(?:"([^"]*)"|(\S+))')) {
-            $Entry[$Pair.Groups[1].Value] = $Pair.Groups[2].Value + $Pair.Groups[3].Value
-        }
-        $Entry
     }
 }
 

@@ -3,7 +3,7 @@
 # task: base
 # phase: collect
 # order: 0
-# needs: core
+# needs: core machine
 # What this Windows is.
 
 function Get-Firmware {
@@ -46,5 +46,6 @@ function element_system_collect {
         firmware = (Get-Firmware)
         network_managers = @('windows')
     }
+    $Record['machine'] = Get-Machine
     Write-Did ('{0} {1}, {2}' -f $Record['guest'].name, $System.Version, $Name)
 }

@@ -93,7 +93,7 @@ function Open-Drivers {
         return ''
     }
     $Image = Mount-DiskImage -ImagePath $Drivers -PassThru
-    return ((Get-Volume -DiskImage $Image).DriveLetter + ':\')
+    return ('{0}:\' -f (Get-Volume -DiskImage $Image).DriveLetter)
 }
 
 function Close-Drivers {

@@ -5,7 +5,8 @@ def adapter($index; $name; $mac; $connected):
     { index: $index, name: $name, GUID: "{BBBBBBBB-0000-0000-0000-0000000000\($index)}",
       MACAddress: $mac, device: "PCI\\VEN_1AF4&DEV_1041\\\($index)", driver: "netkvm",
       connected: $connected };
-.shutdown = null | .programs = []
+.shutdown = null | .computer.Manufacturer = "QEMU" | .computer.Model = "Standard PC"
+| .programs = []
 | .adapters = [
     adapter(21; "Ethernet0"; "52:54:00:AA:BB:03"; false),
     adapter(22; "Backup"; "52:54:00:AA:BB:01"; true),

@@ -265,7 +265,8 @@ export class Interpreter {
         }
         const name = this.slice(this.child(node, 'function_name')).toLowerCase();
         if (this.functions.has(name)) throw this.fail(node, 'function defined twice');
-        this.functions.set(name, { node: this.child(node, 'script_block'), parameters, name });
+        const body = this.child(node, 'script_block') ?? ['empty', node[1], node[1], node[3], []];
+        this.functions.set(name, { node: body, parameters, name });
     }
     conditional(node, out) {
         const kids = this.kids(node);
@@ -632,7 +633,7 @@ export class Interpreter {
         case '-like': return filter((v) => wild(b).test(text(v)));
         case '-notlike': return filter((v) => !wild(b).test(text(v)));
         case '-match': return this.match(a, b);
-        case '-notmatch': return !this.match(a, b);
+        case '-notmatch': return !expression(b, 'i').test(text(a));
         case '-replace': {
             const [pattern, by] = [asList(b)[0], asList(b)[1] ?? ''];
             const one = (v) => text(v).replace(expression(pattern, 'gi'), replacement(by));

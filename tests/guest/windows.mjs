@@ -22,6 +22,7 @@ const CONNECTIONS = 'HKLM:\\SYSTEM\\CurrentControlSet\\Control\\Network\\{4D36E9
 const classes = {
     'root/cimv2:win32_operatingsystem': 'Caption Version BuildNumber ProductType OSArchitecture',
     'root/cimv2:win32_computersystem': 'Name DNSHostName Manufacturer Model',
+    'root/cimv2:win32_computersystemproduct': 'UUID',
     'root/cimv2:win32_networkadapter': 'MACAddress NetConnectionID NetConnectionStatus NetEnabled GUID Index InterfaceIndex PNPDeviceID ServiceName',
     'root/cimv2:win32_networkadapterconfiguration': 'InterfaceIndex IPEnabled IPAddress IPSubnet SettingID DHCPEnabled',
     'root/cimv2:win32_pnpentity': 'DeviceID Present',
@@ -229,6 +230,7 @@ class Windows {
         switch (path) {
         case 'root/cimv2:win32_operatingsystem': return [w.system];
         case 'root/cimv2:win32_computersystem': return [w.computer];
+        case 'root/cimv2:win32_computersystemproduct': return [{ UUID: w.uuid ?? '4C4C4544-0000' }];
         case 'root/cimv2:win32_networkadapter': return w.adapters.map((a) => ({ MACAddress: a.MACAddress,
             NetConnectionID: a.name, NetConnectionStatus: a.connected === false ? 7 : 2, NetEnabled: true, GUID: a.GUID,
             InterfaceIndex: a.index, Index: a.index, PNPDeviceID: a.device, ServiceName: a.driver }));
@@ -602,7 +604,7 @@ class Windows {
         case 'threading.mutex': return new Native('Mutex', { waitone: () => true });
         case 'io.ports.serialport': {
             const port = new Native('SerialPort', { writetimeout: 0, open: () => undefined, close: () => undefined,
-                write: (s) => { this.world.ports[args[0]] = (this.world.ports[args[0]] ?? '') + s; } });
+                write: (s) => { this.world.ports[low(args[0])] = (this.world.ports[low(args[0])] ?? '') + s; } });
             return port;
         }
         default: throw new Error(`New-Object ${type} is not known here`);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# element: power-off-target
+# element: power-off-settle
 # task: power-off
 # phase: settle
 # order: 99
@@ -7,7 +7,7 @@
 # The target VM powers off: its mover waits for that.
 
 # After the result is written, by main-second.
-function element_power_off_target {
+function element_power_off_settle {
     $script:PowerOffAsked = $true
     if ($DryRun) {
         Write-Would 'power off'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# element: vmware-tools-remove
+# element: tools-remove-vmware
 # task: tools-remove
 # phase: leave
 # source: vmware
@@ -7,6 +7,6 @@
 # needs: core programs
 # VMware Tools go while the guest is still on VMware: elsewhere their package refuses.
 
-function element_vmware_tools_remove {
+function element_tools_remove_vmware {
     Remove-Programs '^VMware Tools$'
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# element: kvm-tools-remove
+# element: tools-remove-kvm
 # task: tools-remove
 # phase: leave
 # source: kvm
@@ -7,6 +7,6 @@
 # needs: core programs
 # QEMU's guest agent, the SPICE agent and the tools that came with the virtio drivers.
 
-function element_kvm_tools_remove {
+function element_tools_remove_kvm {
     Remove-Programs '^(QEMU guest agent|Spice Agent|Virtio-win-driver-installer)'
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# element: xen-tools-remove
+# element: tools-remove-xen
 # task: tools-remove
 # phase: leave
 # source: xen
@@ -7,6 +7,6 @@
 # needs: core programs
 # The management agents of XenServer, XCP-ng and Citrix.
 
-function element_xen_tools_remove {
+function element_tools_remove_xen {
     Remove-Programs '^(XenServer|XCP-ng|Citrix) .*(VM|Management|Guest) (Tools|Agent)'
 }
