@@ -82,6 +82,19 @@ function Invoke-Step([string]$Name) {
     }
 }
 
+# What failed outside of a step is one too: the record must say it.
+function Add-Failure([string]$Name, [string]$Text) {
+    Write-Log 'failed' $Text
+    if ((Get-Worst $script:Steps) -ne 'failed') {
+        $script:Steps += , ([ordered]@{
+                element = $Name
+                phase = $script:Phase
+                status = 'failed'
+                messages = @([ordered]@{ level = 'failed'; text = $Text })
+            })
+    }
+}
+
 function Get-Worst($List) {
     $Worst = 'done'
     foreach ($Step in $List) {

@@ -96,7 +96,7 @@ function Invoke-First {
         $null = steps_prepare
         Register-Second (Get-SecondScript)
     } catch {
-        Write-Log 'failed' $_.Exception.Message
+        Add-Failure 'main-first' $_.Exception.Message
         return 1
     }
     return 0

@@ -33,7 +33,7 @@ function Invoke-Leave {
     try {
         $null = steps_leave
     } catch {
-        Write-Log 'failed' $_.Exception.Message
+        Add-Failure 'main-second' $_.Exception.Message
         $null = Undo-Changes
         Write-Result
         return 1
@@ -76,16 +76,7 @@ function Invoke-Arrive {
         $script:Phase = 'settle'
         $null = steps_settle
     } catch {
-        Write-Log 'failed' $_.Exception.Message
-        $script:Steps += , ([ordered]@{
-                element = 'main-second'
-                phase = $script:Phase
-                status = 'failed'
-                messages = @([ordered]@{
-                        level = 'failed'
-                        text = $_.Exception.Message
-                    })
-            })
+        Add-Failure 'main-second' $_.Exception.Message
         $null = Undo-Changes
         # The mover waits for the power-off, and reads the record for what went wrong.
         $script:PowerOffAsked = ($ScriptName -eq 'power-off' -or

@@ -229,6 +229,8 @@ check "one task, at startup, as SYSTEM; detached work is asked for" truth "$run/
     and (.started[0] | test("all.ps1\" leave 4711$"))
     and .directories["c:\\programdata\\diskshift"] == "O:BAG:BAD:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"'
 
+check "... and the task is XML" bash -c "jq -rj .task '$run/vm.json' | sed '1d' | xmllint --noout -"
+
 cp "$run/vm.json" "$run/again.json"
 guest "$run/again.json" "$run/first.ps1"
 unlogged='del(.programs, .started, .files[(.files | keys[] | select(test("\\\\(log|result-[a-z-]*.json)$")))])'
@@ -298,6 +300,14 @@ status "first, undone: done" 0 guest "$run/undone.json" "$run/first.ps1" -Undo
 check "... all is as it was" same_but_log "$run/before.json" "$run/undone.json"
 check "... no task, no second script" truth "$run/undone.json" '
     .task == null and ([.files | keys[] | select(test("second.d"))] | length) == 0'
+for refused in pnputil.exe:1 schtasks.exe:1; do
+    cp "$run/before.json" "$run/failed.json"
+    DS_REFUSE=$refused status "first, $refused refused: failed" 1 \
+        guest "$run/failed.json" "$run/first.ps1"
+    check "... all is put back" same_but_log "$run/before.json" "$run/failed.json"
+    check "... and told" truth "$run/failed.json" '.task == null and .started == []
+        and (.files["c:\\programdata\\diskshift\\result-first-all.json"] | fromjson | .status == "failed")'
+done
 for refused in 'set-DriveLetter:1' 'EnableStatic' 'set-NetConnectionID:3' 'netsh.exe:3' 'netsh.exe:1'; do
     cp "$run/moved.json" "$run/failed.json"
     DS_REFUSE=$refused guest "$run/failed.json" "$run/all.ps1" arrive >/dev/null
@@ -397,6 +407,14 @@ check "hyperv to kvm: integration services are off" between hyperv kvm '
 check "kvm to vmware: AHCI starts at boot, without its override" between kvm vmware '
     .registry["hklm:\\system\\currentcontrolset\\services\\storahci"].Start[1] == 0
     and .registry["hklm:\\system\\currentcontrolset\\services\\storahci\\startoverride"]["0"][1] == 0'
+iso='.files |= (with_entries(.key |= sub("^d:"; "x:")) | .["e:\\virtio.iso"] = "iso")'
+iso_drivers() {
+    jq "$iso" "$run/before.json" >"$run/iso.json"
+    generate --source vmware --target kvm -o 'drivers=E:\virtio.iso' >"$run/iso.ps1" &&
+        guest "$run/iso.json" "$run/iso.ps1" && truth "$run/iso.json" '.mounted == null
+            and .files["c:\\windows\\system32\\drivers\\viostor.sys"] == "viostor 2k19 driver"'
+}
+check "drivers from an ISO, which is unmounted again" iso_drivers
 check "to kvm without drivers: a warning, no silence" between vmware kvm '
     .files["c:\\programdata\\diskshift\\result-first-all.json"] | fromjson | .status == "warned"
     and ([.steps[].messages[].text] | any(test("no virtio drivers were named")))'
@@ -426,6 +444,7 @@ refused "BitLocker" '.bitlocker = [{DriveLetter: "C:", ProtectionStatus: 1}]' 'm
 refused "a grace that is no number" . 'grace: have 5 minutes expect seconds' -o 'grace=5 minutes'
 refused "a report that is no port" . 'report: have /dev/ttyS0 expect' -o report=/dev/ttyS0
 refused "drivers that are not there" . 'is not in this guest' -o 'drivers=E:\'
+refused "an ISO where Windows mounts none" "$iso | .old = true" 'Unpack it' -o 'drivers=E:\virtio.iso'
 refused "drivers of another Windows" '.files |= with_entries(.key |= sub("2k19"; "2k3"))' 'have no viostor.inf for 2k19 or 2k16 amd64' 
 jq '.policy = {LocalMachine: "AllSigned", Process: "Bypass"}' "$run/before.json" >"$run/local.json"
 status "AllSigned on this machine, which -ExecutionPolicy overrules: done" 0 guest "$run/local.json" "$run/first.ps1"
