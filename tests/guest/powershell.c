@@ -136,6 +136,8 @@ static void find(const struct source *source, TSNode node, const char *name,
         find(source, ts_node_child(node, i), name, found, count, depth + 1);
 }
 
+/* PowerShell takes U+2018 to U+201B for the single quote; the grammar does not
+ * know that, so a literal is looked through here. */
 static uint32_t quote_bytes(const char *at)
 {
     const unsigned char *u = (const unsigned char *)at;
@@ -171,6 +173,11 @@ static int literal(const char *name, const char *file)
         uint32_t quote = quote_bytes(at);
         uint32_t step = quote > 0 ? quote : 1;
 
+        if (quote > 0 && quote_bytes(at + quote) == 0) {
+            printf("%s: %s: the literal ends at byte %zu\n", file, variable,
+                   (size_t)(at - source.text));
+            return 1;
+        }
         fwrite(at, 1, step, stdout);
         at += quote > 0 ? quote + quote_bytes(at + quote) : 1;
     }
