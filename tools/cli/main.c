@@ -43,9 +43,8 @@ static const struct verb verbs[] = {
       "say what a place can do: share, copy, tell where blocks lie",
       verb_storage },
     { "guest-script", VERB_GUEST,
-      "[OPTION]... --guest SYSTEM [-o key=value]... [--output PATH]\n"
-      "[OPTION]... --list",
-      "make the scripts by which a guest takes its network along", verb_guest },
+      "[OPTION]... --guest SYSTEM [--output PATH]\n[OPTION]... --list",
+      "make the scripts that carry a guest's network across", verb_guest },
 };
 
 const struct verb *verb_at(size_t index)
