@@ -83,6 +83,17 @@ edge "the target's disk is full" 5\|6 "" "" --directory "$small" \
     --accept-warnings
 rm -f "$small/fill"
 
+# What is generated: for the agent, and for a person.
+script=
+edge "moves with a generated script" 0 "" ""
+edge "waits with a generated script" 7 "" "offline script" --prepare offline
+check "waits with a generated script: a shell can read it" \
+    sh -n "$mount/vm/diskshift-backup/web-1-offline/diskshift.sh"
+status "and is rolled back" 0 fake rollback web
+check "rolled back: nothing is left" is_untouched web
+vm_drop web
+script=$orchestrator_dir/script.sh
+
 # The person's part.
 edge "waits for a person" 7 "" "offline script has been run" --prepare offline
 check "waits for a person: script and note are there" bash -c \

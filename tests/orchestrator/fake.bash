@@ -92,13 +92,15 @@ fake() {
     "$DS_MIGRATE_FAKE" "$@" --journal "$journal"
 }
 
-# The options of a whole move; $1 is the VM.
+# The options of a whole move; $1 is the VM. $script: the guest's, a person's
+# own; empty: the one that is generated.
+script=$orchestrator_dir/script.sh
 move() {
     local name=$1
     shift
     fake run "$name" --from "$uri" --to "$uri" --target-name "$name-moved" \
         --directory "$mount/target" --network default=bridge:br0 \
-        --script "$orchestrator_dir/script.sh" --retry-after 0 \
+        ${script:+--script "$script"} --retry-after 0 \
         --guest-timeout 0 --power-off-timeout 1 --deadline 2 "$@"
 }
 

@@ -90,12 +90,49 @@ static int write_manifest(const struct vm *vm, const char *directory,
     return file_write(path, text, strlen(text), 0600, err);
 }
 
+/* Two levels deep: what backup_make makes. */
+static int remove_entries(const char *directory, bool deeper,
+                          struct ds_error *err)
+{
+    DIR *list = opendir(directory);
+    struct dirent *entry;
+    int result = 0;
+
+    if (list == NULL)
+        return errno == ENOENT ? 0 : fail_errno(err, errno, directory, "list");
+    while (result == 0 && (entry = readdir(list)) != NULL) {
+        autofree char *path = path_join(directory, entry->d_name);
+
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (unlink(path) == 0)
+            continue;
+        if (deeper && (errno == EISDIR || errno == EPERM))
+            result = remove_entries(path, false, err);
+        else
+            result = fail_errno(err, errno, path, "remove");
+    }
+    closedir(list);
+    if (result == 0 && rmdir(directory) != 0 && errno != ENOENT)
+        result = fail_errno(err, errno, directory, "remove");
+    return result;
+}
+
+/* The manifest first: what is then half removed is no backup any more. */
+static int clear(const char *directory, struct ds_error *err)
+{
+    autofree char *manifest = path_join(directory, "manifest.json");
+    int result = file_remove(manifest, err);
+
+    return result != 0 ? result : remove_entries(directory, true, err);
+}
+
 int backup_make(const struct vm *vm, const char *directory,
                 const struct backup_files *files, bool require_clone,
                 uint64_t *copied_bytes, struct ds_error *err)
 {
     autofree char *domain = path_join(directory, "domain.xml");
-    int result = backup_remove(directory, err);
+    int result = clear(directory, err);
 
     if (result == 0)
         result = directory_make(directory, err);
@@ -177,43 +214,11 @@ int backup_clone_of(const char *directory, const char *path, char **out,
                 path);
 }
 
-/* Two levels deep: what backup_make makes. */
-static int remove_entries(const char *directory, bool deeper,
-                          struct ds_error *err)
-{
-    DIR *list = opendir(directory);
-    struct dirent *entry;
-    int result = 0;
-
-    if (list == NULL)
-        return errno == ENOENT ? 0 : fail_errno(err, errno, directory, "list");
-    while (result == 0 && (entry = readdir(list)) != NULL) {
-        autofree char *path = path_join(directory, entry->d_name);
-
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        if (unlink(path) == 0)
-            continue;
-        if (deeper && (errno == EISDIR || errno == EPERM))
-            result = remove_entries(path, false, err);
-        else
-            result = fail_errno(err, errno, path, "remove");
-    }
-    closedir(list);
-    if (result == 0 && rmdir(directory) != 0 && errno != ENOENT)
-        result = fail_errno(err, errno, directory, "remove");
-    return result;
-}
-
 int backup_remove(const char *directory, struct ds_error *err)
 {
-    autofree char *manifest = path_join(directory, "manifest.json");
-    /* First: what is then half removed is no backup any more. */
-    int result = file_remove(manifest, err);
     autofree char *above = path_directory(directory);
+    int result = clear(directory, err);
 
-    if (result == 0)
-        result = remove_entries(directory, true, err);
     /* Backups of others may lie beside it: then it stays. */
     if (result == 0)
         (void)rmdir(above);

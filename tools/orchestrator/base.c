@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #define NS_PER_SECOND UINT64_C(1000000000)
+#define MAKE_TRIES 100
 
 /* -- errors --------------------------------------------------------------- */
 
@@ -267,7 +268,7 @@ int file_write(const char *path, const void *data, size_t length_bytes,
     return fail_errno(err, errnum, path, "write");
 }
 
-int directory_make(const char *path, struct ds_error *err)
+static int make_once(const char *path, struct ds_error *err)
 {
     autofree char *part = text_copy(path);
 
@@ -281,6 +282,22 @@ int directory_make(const char *path, struct ds_error *err)
             *slash++ = '/';
     }
     return 0;
+}
+
+/* Another may remove an empty directory that we have just come through. */
+int directory_make(const char *path, struct ds_error *err)
+{
+    struct ds_error mine = DS_ERROR_INIT;
+    int result = -1;
+
+    for (int tries = 0; tries < MAKE_TRIES && result != 0; tries++) {
+        result = make_once(path, &mine);
+        if (result != 0 && mine.system_errno != ENOENT)
+            break;
+    }
+    if (result != 0 && err != NULL)
+        *err = mine;
+    return result;
 }
 
 char *path_join(const char *directory, const char *name)
