@@ -6,8 +6,9 @@
  *
  *   caller   nfs42_call: operations as bytes        nfs42_ops.c
  *              |   nfs42_run: many calls, several in flight
- *   session  SEQUENCE before each, slots, DELAY, recovery
- *              |                                     nfs42_session.c
+ *              |     slots, DELAY                  nfs42_run.c
+ *   session  made, lost and made again             nfs42_session.c
+ *              |     as the bytes of a compound    nfs42_compound.c
  *   rpc      records over one connection             nfs_rpc.c
  *
  * State that a server could lose is avoided rather than reclaimed: files are
@@ -142,8 +143,6 @@ struct nfs42 {
     uint32_t slot_count;
     struct nfs42_slot slots[NFS42_SLOT_COUNT_MAX];
     struct xdr_out message;
-    bool asked_clone_bytes; /* whether it knows that attribute was asked, */
-    bool knows_clone_bytes; /* and it does */
     uint64_t recovery_count;
     uint64_t delay_count;
 };
@@ -190,7 +189,6 @@ struct nfs42_file_facts {
     struct nfs42_handle handle;
     uint64_t file_id;
     uint64_t size_bytes;
-    uint32_t clone_bytes; /* 0: the server does not say */
 };
 
 /** The regular file at `path` from the server's root. */

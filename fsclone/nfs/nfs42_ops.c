@@ -21,11 +21,9 @@
 #define CALL_COUNT_MAX NFS42_SLOT_COUNT_MAX
 
 /* Attributes: bits of the words of a bitmap4, RFC 8881 section 5.6. */
-#define WORD0_SUPPORTED (UINT32_C(1) << 0)
 #define WORD0_TYPE (UINT32_C(1) << 1)
 #define WORD0_SIZE (UINT32_C(1) << 4)
 #define WORD0_FILE_ID (UINT32_C(1) << 20)
-#define WORD2_CLONE_BYTES (UINT32_C(1) << (77 - 64))
 #define TYPE_REGULAR 1u
 #define WRITE_LOCK 2u /* WRITE_LT */
 
@@ -64,46 +62,36 @@ struct look_up {
     uint32_t component_count;
     struct nfs42_file_facts *facts;
     uint32_t *status;
-    bool with_clone_bytes;
-    uint32_t supported[3];
 };
 
-/* Words of a bitmap4, those beyond the third are passed over. */
-static void get_bitmap(struct xdr_in *in, uint32_t words[3])
+#define WANTED (WORD0_TYPE | WORD0_SIZE | WORD0_FILE_ID)
+
+/* Whether the words of a bitmap4 say just what was asked for. */
+static bool is_as_wanted(struct xdr_in *in)
 {
     uint32_t count = xdr_get_u32(in);
+    bool as_wanted = count > 0;
 
-    memset(words, 0, 3 * sizeof(words[0]));
-    for (uint32_t i = 0; i < count && !in->failed; i++) {
-        uint32_t word = xdr_get_u32(in);
-
-        if (i < 3)
-            words[i] = word;
-    }
+    for (uint32_t i = 0; i < count && !in->failed; i++)
+        if (xdr_get_u32(in) != (i == 0 ? WANTED : 0))
+            as_wanted = false;
+    return as_wanted;
 }
 
 /* The attributes that were asked for, in the order of their numbers. */
 static int get_attributes(struct look_up *look, struct xdr_in *in,
                           struct ds_error *err)
 {
-    uint32_t words[3], type = 0;
-    uint32_t need = WORD0_TYPE | WORD0_SIZE | WORD0_FILE_ID;
+    bool as_wanted = is_as_wanted(in);
+    uint32_t type;
 
-    get_bitmap(in, words);
-    (void)xdr_get_u32(in); /* length of what follows */
-    if ((words[0] & ~(need | WORD0_SUPPORTED)) != 0 || words[1] != 0 ||
-        (words[2] & ~WORD2_CLONE_BYTES) != 0 || (words[0] & need) != need)
+    if (!as_wanted)
         return ds_fail(err, DS_ERR_CORRUPT,
-                       "nfs: GETATTR: have attributes %08" PRIx32 " %08" PRIx32
-                       " %08" PRIx32 " not as asked for",
-                       words[0], words[1], words[2]);
-    if ((words[0] & WORD0_SUPPORTED) != 0)
-        get_bitmap(in, look->supported);
+                       "nfs: GETATTR: other attributes than asked for");
+    (void)xdr_get_u32(in); /* length of what follows */
     type = xdr_get_u32(in);
     look->facts->size_bytes = xdr_get_u64(in);
     look->facts->file_id = xdr_get_u64(in);
-    if ((words[2] & WORD2_CLONE_BYTES) != 0)
-        look->facts->clone_bytes = xdr_get_u32(in);
     if (in->failed)
         return too_short("GETATTR", err);
     if (type != TYPE_REGULAR)
@@ -168,49 +156,28 @@ static uint32_t put_path(struct nfs42_call *call, const char *path,
     }
 }
 
-static int look_up(struct nfs42 *session, const char *path,
-                   struct look_up *look, struct ds_error *err)
-{
-    struct nfs42_call call = { .answered = look_up_answered, .user = look };
-    bool too_long = false;
-
-    nfs42_put_op(&call, NFS42_PUTROOTFH);
-    look->component_count = put_path(&call, path, &too_long);
-    nfs42_put_op(&call, NFS42_GETFH);
-    nfs42_put_op(&call, NFS42_GETATTR);
-    xdr_put_u32(&call.ops, look->with_clone_bytes ? 3 : 1);
-    xdr_put_u32(&call.ops,
-                WORD0_SUPPORTED | WORD0_TYPE | WORD0_SIZE | WORD0_FILE_ID);
-    if (look->with_clone_bytes) {
-        xdr_put_u32(&call.ops, 0);
-        xdr_put_u32(&call.ops, WORD2_CLONE_BYTES);
-    }
-    if (too_long || call.op_count + SEQUENCE_OP_COUNT > session->op_count_max ||
-        call.ops.length_bytes + HEADER_BYTES > session->request_bytes_max) {
-        nfs42_call_free(&call);
-        *look->status = NFS42_ERR_RESOURCE;
-        return 0;
-    }
-    return run_one(session, &call, err);
-}
-
 int nfs42_look_up(struct nfs42 *session, const char *path,
                   struct nfs42_file_facts *out, uint32_t *status,
                   struct ds_error *err)
 {
     struct look_up look = { .facts = out, .status = status };
-    int result;
+    struct nfs42_call call = { .answered = look_up_answered, .user = &look };
+    bool too_long = false;
 
     *out = (struct nfs42_file_facts){ 0 };
-    look.with_clone_bytes = session->knows_clone_bytes;
-    result = look_up(session, path, &look, err);
-    /* Some servers refuse the whole GETATTR when they do not know one. */
-    if (result != 0 || *status != NFS42_OK || session->asked_clone_bytes)
-        return result;
-    session->asked_clone_bytes = true;
-    session->knows_clone_bytes = (look.supported[2] & WORD2_CLONE_BYTES) != 0;
-    look.with_clone_bytes = session->knows_clone_bytes;
-    return look.with_clone_bytes ? look_up(session, path, &look, err) : 0;
+    nfs42_put_op(&call, NFS42_PUTROOTFH);
+    look.component_count = put_path(&call, path, &too_long);
+    nfs42_put_op(&call, NFS42_GETFH);
+    nfs42_put_op(&call, NFS42_GETATTR);
+    xdr_put_u32(&call.ops, 1);
+    xdr_put_u32(&call.ops, WANTED);
+    if (too_long || call.op_count + SEQUENCE_OP_COUNT > session->op_count_max ||
+        call.ops.length_bytes + HEADER_BYTES > session->request_bytes_max) {
+        nfs42_call_free(&call);
+        *status = NFS42_ERR_RESOURCE;
+        return 0;
+    }
+    return run_one(session, &call, err);
 }
 
 /* -- pieces: CLONE and COPY -------------------------------------------------*/

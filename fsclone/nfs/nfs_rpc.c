@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bytes.h"
 #include "fail.h"
+#include "nfs_wait.h"
 
 #define RPC_VERSION 2u
 #define RPC_CALL 0u
@@ -28,20 +28,12 @@
 #define FRAGMENT_COUNT_MAX 4096u /* empty ones could go on for ever */
 #define HOST_NAME_BYTES 64
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* 0 when `fd` is ready for `events`, else -errno. */
 static int wait_ready(int fd, short events, int64_t deadline_ms)
 {
     for (;;) {
         struct pollfd poller = { .fd = fd, .events = events };
-        int64_t left = deadline_ms - now_ms();
+        int64_t left = deadline_ms - nfs_now_ms();
         int ready = left > 0 ? poll(&poller, 1, (int)left) : 0;
 
         if (ready > 0)
@@ -67,7 +59,7 @@ static int connect_one(const struct addrinfo *address, int timeout_ms)
     result =
         connect(fd, address->ai_addr, address->ai_addrlen) == 0 ? 0 : -errno;
     if (result == -EINPROGRESS)
-        result = wait_ready(fd, POLLOUT, now_ms() + timeout_ms);
+        result = wait_ready(fd, POLLOUT, nfs_now_ms() + timeout_ms);
     if (result == 0 &&
         getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
         result = -errno;
@@ -157,7 +149,7 @@ uint32_t nfs_rpc_begin(struct nfs_rpc *rpc, struct xdr_out *out,
 
 int nfs_rpc_send(struct nfs_rpc *rpc, struct xdr_out *out, struct ds_error *err)
 {
-    int64_t deadline_ms = now_ms() + rpc->timeout_ms;
+    int64_t deadline_ms = nfs_now_ms() + rpc->timeout_ms;
     size_t sent = 0;
 
     xdr_patch_u32(out, 0, LAST_FRAGMENT | (uint32_t)(out->length_bytes - 4));
@@ -228,7 +220,7 @@ static int reserve(struct nfs_rpc *rpc, size_t length, struct ds_error *err)
 static int receive_record(struct nfs_rpc *rpc, size_t *length_bytes,
                           struct ds_error *err)
 {
-    int64_t deadline_ms = now_ms() + rpc->timeout_ms;
+    int64_t deadline_ms = nfs_now_ms() + rpc->timeout_ms;
     size_t length = 0;
 
     for (unsigned i = 0; i < FRAGMENT_COUNT_MAX; i++) {
