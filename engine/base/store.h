@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include <diskshift/convert.h>
+#include <diskshift/traffic.h>
 
 struct ds_store_ops;
 
@@ -229,6 +230,9 @@ struct ds_store_ops {
 
     int (*space)(const char *target_path, struct ds_space *out,
                  struct ds_error *err);
+
+    /** What this store's calls to servers were so far. NULL: it has none. */
+    void (*traffic)(ds_traffic_fn *each, void *user);
 };
 
 /* -- what formats use ---------------------------------------------------- */

@@ -40,6 +40,39 @@ int nfs42_errno(uint32_t status)
     }
 }
 
+const char *nfs42_purpose_name(enum nfs42_op op)
+{
+    static const char *const names[NFS42_OP_COUNT] = {
+        [NFS42_COMMIT] = "COMMIT",
+        [NFS42_LOOKUP] = "LOOKUP",
+        [NFS42_EXCHANGE_ID] = "EXCHANGE_ID",
+        [NFS42_CREATE_SESSION] = "CREATE_SESSION",
+        [NFS42_DESTROY_SESSION] = "DESTROY_SESSION",
+        [NFS42_DESTROY_CLIENTID] = "DESTROY_CLIENTID",
+        [NFS42_RECLAIM_COMPLETE] = "RECLAIM_COMPLETE",
+        [NFS42_ALLOCATE] = "ALLOCATE",
+        [NFS42_COPY] = "COPY",
+        [NFS42_DEALLOCATE] = "DEALLOCATE",
+        [NFS42_SEEK] = "SEEK",
+        [NFS42_CLONE] = "CLONE",
+    };
+
+    return names[op];
+}
+
+int nfs42_send(struct nfs42 *session, enum nfs42_op purpose, uint32_t op_count,
+               struct ds_error *err)
+{
+    struct nfs_count *count = &session->counts[purpose];
+    uint64_t before = session->rpc.sent_bytes;
+    int result = nfs_rpc_send(&session->rpc, &session->message, err);
+
+    count->round_trips++;
+    count->operations += op_count;
+    count->sent_bytes += session->rpc.sent_bytes - before;
+    return result;
+}
+
 void nfs42_call_free(struct nfs42_call *call)
 {
     xdr_out_free(&call->ops);
@@ -111,4 +144,23 @@ int nfs42_status_error(const char *what, uint32_t status, struct ds_error *err)
                        what, status);
     return ds_fail_errno(err, number, NULL, "nfs: %s: status %" PRIu32, what,
                          status);
+}
+
+void nfs42_put_file(struct nfs42_call *call, const struct nfs42_handle *handle)
+{
+    nfs42_put_op(call, NFS42_PUTFH);
+    xdr_put_opaque(&call->ops, handle->bytes, handle->length_bytes);
+}
+
+void nfs42_put_state(struct nfs42_call *call)
+{
+    static const uint8_t anonymous[NFS42_STATE_ID_BYTES];
+
+    xdr_put_fixed(&call->ops, anonymous, sizeof(anonymous));
+}
+
+int nfs42_too_short(const char *what, struct ds_error *err)
+{
+    return ds_fail(err, DS_ERR_CORRUPT, "nfs: %s: the result is too short",
+                   what);
 }

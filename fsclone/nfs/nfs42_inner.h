@@ -11,6 +11,9 @@
 
 /** Begin a compound of `op_count` operations in session->message. */
 void nfs42_begin_compound(struct nfs42 *session, uint32_t op_count);
+/** Send it, and count it. */
+int nfs42_send(struct nfs42 *session, enum nfs42_op purpose, uint32_t op_count,
+               struct ds_error *err);
 /** The compound's own header, RFC 8881 section 16.2: status, tag, count. */
 int nfs42_get_compound(struct xdr_in *results, uint32_t *status,
                        uint32_t *count, struct ds_error *err);
@@ -19,6 +22,15 @@ int nfs42_get_compound(struct xdr_in *results, uint32_t *status,
 int nfs42_check_count(uint32_t status, uint32_t count, uint32_t expected,
                       struct ds_error *err);
 int nfs42_status_error(const char *what, uint32_t status, struct ds_error *err);
+
+#define NFS42_SEQUENCE_OP_COUNT 1u
+#define NFS42_HEADER_BYTES 1024u /* RPC, credential, SEQUENCE; generously */
+#define NFS42_STATE_ID_BYTES 16u
+/** PUTFH. */
+void nfs42_put_file(struct nfs42_call *call, const struct nfs42_handle *handle);
+/** The anonymous state id. */
+void nfs42_put_state(struct nfs42_call *call);
+int nfs42_too_short(const char *what, struct ds_error *err);
 
 /* -- nfs42_session.c ------------------------------------------------------- */
 

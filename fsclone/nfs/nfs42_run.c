@@ -59,7 +59,7 @@ static int send_call(struct nfs42 *session, uint32_t index,
     xdr_put_out(out, &call->ops);
     slot->call = call;
     slot->xid = session->rpc.xid;
-    return nfs_rpc_send(&session->rpc, out, err);
+    return nfs42_send(session, call->purpose, call->op_count + 1, err);
 }
 
 static bool is_in_flight(const struct nfs42 *session,
@@ -183,6 +183,7 @@ static int take_reply(struct nfs42 *session, struct running *running,
 static int receive_one(struct nfs42 *session, struct running *running,
                        struct ds_error *err)
 {
+    uint64_t before = session->rpc.received_bytes;
     struct nfs42_slot *slot;
     struct xdr_in in;
     uint32_t xid;
@@ -193,6 +194,8 @@ static int receive_one(struct nfs42 *session, struct running *running,
     slot = slot_of(session, xid);
     if (slot == NULL)
         return ds_fail(err, DS_ERR_CORRUPT, "nfs: reply: to no call of ours");
+    session->counts[slot->call->purpose].received_bytes +=
+        session->rpc.received_bytes - before;
     return take_reply(session, running, slot, &in, err);
 }
 

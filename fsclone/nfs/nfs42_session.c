@@ -34,10 +34,12 @@ static int call_alone(struct nfs42 *session, enum nfs42_op op,
                       struct ds_error *err)
 {
     uint32_t expected_xid = session->rpc.xid, xid, count;
-    int result = nfs_rpc_send(&session->rpc, &session->message, err);
+    uint64_t before = session->rpc.received_bytes;
+    int result = nfs42_send(session, op, 1, err);
 
     if (result == 0)
         result = nfs_rpc_receive(&session->rpc, &xid, results, err);
+    session->counts[op].received_bytes += session->rpc.received_bytes - before;
     if (result == 0 && xid != expected_xid)
         result = ds_fail(err, DS_ERR_CORRUPT, "nfs: reply: to no call of ours");
     if (result == 0)
@@ -108,7 +110,7 @@ static int get_channel(struct nfs42 *session, struct xdr_in *in,
     reply = at_most(xdr_get_u32(in), REQUEST_BYTES_WANTED);
     (void)xdr_get_u32(in);
     session->op_count_max = at_most(xdr_get_u32(in), OP_COUNT_WANTED);
-    session->slot_count = at_most(xdr_get_u32(in), NFS42_SLOT_COUNT_MAX);
+    session->slot_count = at_most(xdr_get_u32(in), session->slot_count_max);
     session->request_bytes_max = request;
     session->reply_bytes_max = reply;
     if (in->failed || request < REQUEST_BYTES_MIN ||
@@ -138,7 +140,7 @@ static int create_session(struct nfs42 *session, struct ds_error *err)
     xdr_put_u32(out, session->create_sequence);
     xdr_put_u32(out, 0); /* flags: no back channel */
     put_channel(out, REQUEST_BYTES_WANTED, OP_COUNT_WANTED,
-                NFS42_SLOT_COUNT_MAX);
+                session->slot_count_max);
     put_channel(out, BACK_CHANNEL_BYTES, 2, 1);
     xdr_put_u32(out, CALLBACK_PROGRAM);
     xdr_put_u32(out, 1); /* one way to sign callbacks: none */
@@ -194,7 +196,8 @@ static int reclaim_answered(struct nfs42_call *call, uint32_t status,
 
 int nfs42_reclaim_complete(struct nfs42 *session, struct ds_error *err)
 {
-    struct nfs42_call call = { .answered = reclaim_answered };
+    struct nfs42_call call = { .purpose = NFS42_RECLAIM_COMPLETE,
+                               .answered = reclaim_answered };
     int result;
 
     nfs42_put_op(&call, NFS42_RECLAIM_COMPLETE);
@@ -269,6 +272,25 @@ static int name_client(struct nfs42 *session, struct ds_error *err)
     return 0;
 }
 
+/* Once there is a connection, the server is one that may only be busy. */
+static int establish_patiently(struct nfs42 *session, struct ds_error *err)
+{
+    struct nfs_patience patience = nfs_patience_begin(session->patience_ms);
+    struct ds_error own = DS_ERROR_INIT;
+    int result = establish(session, &own);
+
+    if (result == 0)
+        result = nfs42_reclaim_complete(session, &own);
+    while (nfs42_may_pass(result, &own) && nfs_patience_wait(&patience)) {
+        result = nfs42_recover(session, &patience, &own);
+        if (result == 0)
+            result = nfs42_reclaim_complete(session, &own);
+    }
+    if (result != 0 && err != NULL)
+        *err = own;
+    return result;
+}
+
 int nfs42_open(const struct nfs42_options *options, struct nfs42 **out,
                struct ds_error *err)
 {
@@ -282,6 +304,14 @@ int nfs42_open(const struct nfs42_options *options, struct nfs42 **out,
     session->rpc.timeout_ms = options->timeout_ms;
     session->rpc.reply_bytes_max = REQUEST_BYTES_WANTED + REQUEST_BYTES_MIN;
     session->patience_ms = options->patience_ms;
+    session->slot_count_max =
+        options->slot_count_max != 0
+            ? at_most(options->slot_count_max, NFS42_SLOT_COUNT_MAX)
+            : NFS42_SLOT_COUNT_MAX;
+    session->piece_count_max =
+        options->piece_count_max != 0 ? options->piece_count_max : UINT32_MAX;
+    session->counts =
+        options->counts != NULL ? options->counts : session->own_counts;
     session->port = options->port;
     session->host = strdup(options->host);
     result =
@@ -290,9 +320,7 @@ int nfs42_open(const struct nfs42_options *options, struct nfs42 **out,
         result =
             nfs_rpc_connect(&session->rpc, session->host, session->port, err);
     if (result == 0)
-        result = establish(session, err);
-    if (result == 0)
-        result = nfs42_reclaim_complete(session, err);
+        result = establish_patiently(session, err);
     if (result != 0) {
         nfs42_close(session);
         return result;

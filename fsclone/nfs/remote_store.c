@@ -25,5 +25,6 @@ const struct ds_store_ops remote_store_ops = {
     .install = remote_install,
     .discard = remote_discard,
     .space = remote_space,
+    .traffic = remote_traffic,
     .account = remote_account_text,
 };

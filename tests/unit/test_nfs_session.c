@@ -33,6 +33,7 @@ static void fill(struct nfs42_piece *pieces, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         pieces[i] = (struct nfs42_piece){
+            .op = NFS42_CLONE,
             .source = &source,
             .target = &target,
             .source_offset_bytes = i * 4096,
@@ -58,7 +59,7 @@ static void test_session__clones_are_packed(void **state)
     fake_start(&fake);
     session = connect_to(&fake);
     fill(pieces, PIECE_COUNT);
-    assert_int_equal(nfs42_clone(session, pieces, PIECE_COUNT, &err), 0);
+    assert_int_equal(nfs42_run_pieces(session, pieces, PIECE_COUNT, &err), 0);
     all_done(pieces, PIECE_COUNT);
     assert_int_equal(fake.clone_count, PIECE_COUNT);
     /* SEQUENCE, PUTFH, SAVEFH, PUTFH leave 4 of 8 */
@@ -84,7 +85,7 @@ static void test_session__a_clone_that_fails(void **state)
     fake.fail_status = NFS42_ERR_INVAL;
     session = connect_to(&fake);
     fill(pieces, PIECE_COUNT);
-    assert_int_equal(nfs42_clone(session, pieces, PIECE_COUNT, &err), 0);
+    assert_int_equal(nfs42_run_pieces(session, pieces, PIECE_COUNT, &err), 0);
     for (size_t i = 0; i < PIECE_COUNT; i++)
         failed += pieces[i].status == NFS42_ERR_INVAL;
     assert_int_equal(failed, 1);
@@ -105,7 +106,8 @@ static void test_session__copy_says_how_much(void **state)
     fake_start(&fake);
     session = connect_to(&fake);
     fill(&piece, 1);
-    assert_int_equal(nfs42_copy(session, &piece, 1, &err), 0);
+    piece.op = NFS42_COPY;
+    assert_int_equal(nfs42_run_pieces(session, &piece, 1, &err), 0);
     assert_int_equal(piece.status, NFS42_OK);
     assert_int_equal(piece.done_bytes, 2048);
     nfs42_close(session);
@@ -136,7 +138,7 @@ static void test_session__goes_on_after(void **state)
         fake.faults[1] = rows[r].fault;
         session = connect_to(&fake);
         fill(pieces, PIECE_COUNT);
-        if (nfs42_clone(session, pieces, PIECE_COUNT, &err) != 0)
+        if (nfs42_run_pieces(session, pieces, PIECE_COUNT, &err) != 0)
             fail_msg("fault %d: %s", (int)rows[r].fault, err.message);
         all_done(pieces, PIECE_COUNT);
         assert_true(fake.clone_count >= PIECE_COUNT);
@@ -174,7 +176,7 @@ static void test_session__hostile(void **state)
         fake.faults[0] = (enum fake_fault)fault;
         fake.fault_always = true;
         fill(pieces, PIECE_COUNT);
-        if (nfs42_clone(session, pieces, PIECE_COUNT, &err) == 0)
+        if (nfs42_run_pieces(session, pieces, PIECE_COUNT, &err) == 0)
             fail_msg("fault %d went unseen", fault);
         assert_true(err.error_class == DS_ERR_SYSTEM ||
                     err.error_class == DS_ERR_CORRUPT ||
@@ -183,7 +185,7 @@ static void test_session__hostile(void **state)
         assert_true(now_ms() - begun < 10000);
         fake.faults[0] = FAKE_NONE;
         fill(pieces, PIECE_COUNT);
-        if (nfs42_clone(session, pieces, PIECE_COUNT, &err) != 0)
+        if (nfs42_run_pieces(session, pieces, PIECE_COUNT, &err) != 0)
             fail_msg("after fault %d: %s", fault, err.message);
         all_done(pieces, PIECE_COUNT);
         nfs42_close(session);
