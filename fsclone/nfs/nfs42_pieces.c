@@ -20,7 +20,6 @@
 #include "fail.h"
 
 #define CALL_COUNT_MAX NFS42_SLOT_COUNT_MAX
-#define PIECE_NOT_RUN UINT32_MAX
 #define PIECE_BYTES_MAX                                                        \
     (2 * (8 + NFS42_HANDLE_BYTES_MAX) + 4 + 4 + 2 * NFS42_STATE_ID_BYTES + 36)
 
@@ -124,6 +123,7 @@ static int get_piece(struct xdr_in *in, struct files *files,
     if (result != 0)
         return result;
     piece->status = status;
+    piece->answered = true;
     if (status == NFS42_OK && piece->op == NFS42_COPY)
         return get_copied(in, piece, err);
     return 0;
@@ -175,8 +175,7 @@ static void pack(const struct nfs42 *session, struct nfs42_call *call,
         bool source, target;
 
         choose_files(&then, piece, &source, &target);
-        if (piece->status != PIECE_NOT_RUN ||
-            i - packed->first == session->piece_count_max ||
+        if (piece->answered || i - packed->first == session->piece_count_max ||
             !fits(session, call, 1u + 2u * source + target))
             break;
         /* One COPY takes its time: no more of them behind each other. */
@@ -210,7 +209,7 @@ static int run_round(struct nfs42 *session, struct nfs42_piece *pieces,
     while (call_count < CALL_COUNT_MAX) {
         struct nfs42_call *call = &calls[call_count];
 
-        while (*next < count && pieces[*next].status != PIECE_NOT_RUN)
+        while (*next < count && pieces[*next].answered)
             ++*next;
         if (*next == count)
             break;
@@ -232,7 +231,7 @@ static int run_round(struct nfs42 *session, struct nfs42_piece *pieces,
 static bool any_left(const struct nfs42_piece *pieces, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (pieces[i].status == PIECE_NOT_RUN)
+        if (!pieces[i].answered)
             return true;
     return false;
 }
@@ -245,7 +244,7 @@ int nfs42_run_pieces(struct nfs42 *session, struct nfs42_piece *pieces,
     int result = 0;
 
     for (size_t i = 0; i < count; i++) {
-        pieces[i].status = PIECE_NOT_RUN;
+        pieces[i].answered = false;
         pieces[i].done_bytes = 0;
     }
     while (result == 0 && any_left(pieces, count)) {

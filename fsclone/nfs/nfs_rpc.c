@@ -27,6 +27,7 @@
 #define LAST_FRAGMENT UINT32_C(0x80000000)
 #define FRAGMENT_COUNT_MAX 4096u /* empty ones could go on for ever */
 #define HOST_NAME_BYTES 64
+#define REPLY_BYTES_MIN 4096u
 
 /* 0 when `fd` is ready for `events`, else -errno. */
 static int wait_ready(int fd, short events, int64_t deadline_ms)
@@ -206,6 +207,9 @@ static int reserve(struct nfs_rpc *rpc, size_t length, struct ds_error *err)
 {
     uint8_t *reply;
 
+    if (length < REPLY_BYTES_MIN)
+        length =
+            REPLY_BYTES_MIN; /* also for an empty record there is a place */
     if (length <= rpc->reply_room_bytes)
         return 0;
     reply = realloc(rpc->reply, length);

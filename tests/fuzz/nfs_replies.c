@@ -250,6 +250,7 @@ static bool run_pieces(struct nfs42 *session, const struct nfs42_handle *target)
     if (judge(nfs42_run_pieces(session, pieces, PIECE_COUNT, &err), &err) != 0)
         return false;
     for (size_t i = 0; i < PIECE_COUNT; i++) {
+        assert(pieces[i].answered);
         assert(pieces[i].done_bytes <= pieces[i].length_bytes);
         all = all && pieces[i].status == NFS42_OK;
     }
