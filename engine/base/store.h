@@ -92,7 +92,7 @@ struct ds_space {
 struct ds_store_ops {
     const char *name; /* "local" */
     /** A target's sources may lie in other stores: `run` copies from them by
-     * their `read`. */
+     * their `read`. Else the store never sees them. */
     bool takes_any_source;
 
     /* -- sources -------------------------------------------------------- */

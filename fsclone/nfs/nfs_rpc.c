@@ -28,6 +28,8 @@
 #define FRAGMENT_COUNT_MAX 4096u /* empty ones could go on for ever */
 #define HOST_NAME_BYTES 64
 #define REPLY_BYTES_MIN 4096u
+#define LOW_PORT_FIRST 600u
+#define LOW_PORT_COUNT 424u
 
 /* 0 when `fd` is ready for `events`, else -errno. */
 static int wait_ready(int fd, short events, int64_t deadline_ms)
@@ -48,6 +50,29 @@ static int wait_ready(int fd, short events, int64_t deadline_ms)
 
 /* -- connection -------------------------------------------------------------*/
 
+/* Servers take a call from a port that only root can have for one that speaks
+ * for its uid ("secure" exports of Linux, the standard). Where we may not have
+ * one, or all are taken, any port must do. */
+static void bind_low_port(int fd, int family)
+{
+    struct sockaddr_in in4 = { .sin_family = AF_INET };
+    struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
+    unsigned begin = (unsigned)nfs_now_ms();
+
+    for (unsigned i = 0; i < LOW_PORT_COUNT; i++) {
+        uint16_t port =
+            htons((uint16_t)(LOW_PORT_FIRST + (begin + i) % LOW_PORT_COUNT));
+        int result;
+
+        in4.sin_port = in6.sin6_port = port;
+        result = family == AF_INET
+                     ? bind(fd, (struct sockaddr *)&in4, sizeof(in4))
+                     : bind(fd, (struct sockaddr *)&in6, sizeof(in6));
+        if (result == 0 || errno != EADDRINUSE)
+            return;
+    }
+}
+
 static int connect_one(const struct addrinfo *address, int timeout_ms)
 {
     int fd = socket(address->ai_family,
@@ -57,6 +82,7 @@ static int connect_one(const struct addrinfo *address, int timeout_ms)
 
     if (fd < 0)
         return -errno;
+    bind_low_port(fd, address->ai_family);
     result =
         connect(fd, address->ai_addr, address->ai_addrlen) == 0 ? 0 : -errno;
     if (result == -EINPROGRESS)

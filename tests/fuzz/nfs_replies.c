@@ -20,7 +20,7 @@
 
 #define EDIT_BYTES 8u
 #define REPLY_BYTES_MAX ((size_t)16 * 1024)
-#define TIMEOUT_MS 200
+#define TIMEOUT_MS 10 /* of real time, where no reply comes */
 #define PATIENCE_MS 2000
 #define SEND_COUNT_MAX 20000u /* far more than any patience takes */
 #define PIECE_COUNT 40u

@@ -104,7 +104,8 @@ for format in "${formats[@]}"; do
 done
 cd "$run" || exit 1
 disk_unmount
-server_start "$fs"
+# As servers are set up unless told otherwise: only low ports are heard.
+server_start "$fs" sync,secure
 convert_all
 server_end
 disk_mount

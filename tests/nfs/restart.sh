@@ -7,7 +7,7 @@ source "$(dirname "$0")/../lib/lib.bash"
 source "$(dirname "$0")/server.bash"
 in_namespace "$@"
 
-moments=(0.02 0.04 0.07 0.11 0.16 0.22)
+moments=(0.02 0.05 0.1 0.2)
 begin nfs-restart
 server_need
 disk_make xfs 1G

@@ -51,6 +51,7 @@ struct fake {
     bool fault_always;                            /* the first one for all */
     uint32_t fail_at;     /* the CLONE that is answered with `fail_status` */
     uint32_t fail_status; /* 0: none */
+    uint32_t lock_status; /* of LOCKT */
     uint32_t grant_ops, grant_slots;
     /* what it saw: */
     unsigned work_count; /* compounds with CLONE or COPY */
@@ -207,6 +208,7 @@ static inline uint32_t fake_op(struct fake *fake, struct xdr_in *in,
     case NFS42_LOCKT:
         (void)xdr_get_fixed(in, 28);
         xdr_skip_opaque(in);
+        status = fake->lock_status;
         break;
     case NFS42_ALLOCATE:
     case NFS42_DEALLOCATE:
