@@ -5,18 +5,22 @@
  *
  *   list read | t0 | FICLONERANGE ... | t1 | fsync file, directory | t2
  *
- * LIST holds a line for each range: source offset, target offset, length, in
- * bytes. The target is new. What diskshift does besides (its process, tables,
- * renaming, verification) is not within the time. Prints a line of JSON like
- * stopwatch's.
+ * LIST holds a line for each range: the file it comes from, source offset,
+ * target offset, length, in bytes. The file is "source", or "target" for a page
+ * of bitmap that is cloned behind: where such a page is first named it is
+ * written and flushed. The target is new. What diskshift does besides (its
+ * process, tables, renaming, verification) is not within the time. Prints a
+ * line of JSON like stopwatch's.
  */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <linux/fs.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -24,15 +28,21 @@
 #include "measure.h"
 
 #define RANGE_COUNT_MAX ((size_t)16 << 20)
+#define PAGE_BYTES 4096
+
+struct range {
+    bool from_target;
+    struct file_clone_range clone;
+};
 
 struct list {
-    struct file_clone_range *ranges;
+    struct range *ranges;
     size_t count;
     uint64_t end_bytes; /* of the target */
 };
 
-static void append(struct list *list, size_t *room, uint64_t source,
-                   uint64_t target, uint64_t length_bytes)
+static void append(struct list *list, size_t *room, const char *file,
+                   uint64_t source, uint64_t target, uint64_t length_bytes)
 {
     if (list->count == *room) {
         *room = *room == 0 ? 4096 : *room * 2;
@@ -40,10 +50,11 @@ static void append(struct list *list, size_t *room, uint64_t source,
         if (list->ranges == NULL || list->count > RANGE_COUNT_MAX)
             die("memory");
     }
-    list->ranges[list->count++] = (struct file_clone_range){
-        .src_offset = source,
-        .src_length = length_bytes,
-        .dest_offset = target,
+    list->ranges[list->count++] = (struct range){
+        .from_target = strcmp(file, "target") == 0,
+        .clone = { .src_offset = source,
+                   .src_length = length_bytes,
+                   .dest_offset = target },
     };
     if (target + length_bytes > list->end_bytes)
         list->end_bytes = target + length_bytes;
@@ -55,27 +66,45 @@ static struct list read_list(const char *path)
     FILE *file = fopen(path, "re");
     uint64_t source, target, length_bytes;
     size_t room = 0;
+    char from[8];
 
     if (file == NULL)
         die(path);
-    while (fscanf(file, "%" SCNu64 " %" SCNu64 " %" SCNu64, &source, &target,
-                  &length_bytes) == 3)
-        append(&list, &room, source, target, length_bytes);
+    while (fscanf(file, "%7s %" SCNu64 " %" SCNu64 " %" SCNu64, from, &source,
+                  &target, &length_bytes) == 4)
+        append(&list, &room, from, source, target, length_bytes);
     if (list.count == 0 || !feof(file)) {
-        fputs("clones: LIST: expect lines of three numbers\n", stderr);
+        fputs("clones: LIST: expect lines of a file and three numbers\n",
+              stderr);
         exit(1);
     }
     (void)fclose(file);
     return list;
 }
 
+static void write_page(int to, uint64_t offset)
+{
+    static char page[PAGE_BYTES];
+
+    memset(page, 0xff, sizeof(page));
+    if (pwrite(to, page, sizeof(page), (off_t)offset) != sizeof(page) ||
+        fdatasync(to) != 0)
+        die("pwrite");
+}
+
 static void clone_all(int from, int to, struct list *list)
 {
+    uint64_t page = UINT64_MAX;
+
     if (ftruncate(to, (off_t)list->end_bytes) != 0)
         die("ftruncate");
     for (size_t i = 0; i < list->count; i++) {
-        list->ranges[i].src_fd = from;
-        if (ioctl(to, FICLONERANGE, &list->ranges[i]) != 0)
+        struct file_clone_range *clone = &list->ranges[i].clone;
+
+        if (list->ranges[i].from_target && clone->src_offset != page)
+            write_page(to, page = clone->src_offset);
+        clone->src_fd = list->ranges[i].from_target ? to : from;
+        if (ioctl(to, FICLONERANGE, clone) != 0)
             die("FICLONERANGE");
     }
 }

@@ -67,13 +67,16 @@ set_case() {
         metadata_bytes, operations_by_kind}}' <<<"$plan")"
 }
 
-# The ranges that diskshift clones, for bench_clones.
+# The ranges that diskshift clones, for bench_clones: of the source, and of the
+# target's own pages ("repeat").
 list_clones() {
     "$diskshift" plan --json --ops --strategy range -O "$format" \
         ${options:+-o "$options"} "$mount/$source" "$target" |
-        sed -n '/"kind": "clone",/s/,$//p' |
-        jq -r '"\(.source_offset_bytes) \(.target_offset_bytes) " +
+        sed -nE '/"kind": "(clone|repeat)",/s/,$//p' |
+        jq -r '(if .kind == "clone" then "source" else "target" end) +
+            " \(.source_offset_bytes) \(.target_offset_bytes) " +
             "\(.length_bytes)"' >"$list"
+    grep source "$list" >"$list.data"
 }
 
 # System calls are counted in a run of their own, since that takes its time.
@@ -101,6 +104,9 @@ contest() {
     verify) set -- "${watch[@]}" "$diskshift" verify "${files[@]}" ;;
     tables) set -- "${flush[@]}" --append "$tables_bytes" touch "$target" ;;
     clones) set -- "$programs/bench_clones" "$mount/$data" "$target" "$list" ;;
+    clones-data)
+        set -- "$programs/bench_clones" "$mount/$data" "$target" "$list.data"
+        ;;
     cp-reflink)
         set -- "${flush[@]}" cp --reflink=always "$mount/$data" "$target"
         ;;
@@ -219,7 +225,8 @@ measure_extents() {
     done
 }
 
-# The bitmap before each block of 2 MiB makes a clone of each.
+# The bitmap before each block of 2 MiB makes a clone of each, and takes one
+# itself.
 measure_dynamic() {
     local size
     for size in 16 64; do
@@ -228,7 +235,7 @@ measure_dynamic() {
         mapped $((size * gib)) "$mount/disk.raw"
         set_case disk.raw vhd "" disk.raw --strategy range
         list_clones
-        turns diskshift diskshift-no-verify clones
+        turns diskshift diskshift-no-verify clones clones-data
         count_calls
     done
 }

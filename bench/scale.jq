@@ -52,7 +52,10 @@ def clones_goal: select(.contestants.clones != null)
     | at_most(name + ", \(.axis): of the clone calls alone"; "times";
         seconds("diskshift") / seconds("clones"); $expect),
       at_most(name + ", \(.axis): the same, --no-verify"; "times";
-        seconds("diskshift-no-verify") / seconds("clones"); $expect);
+        seconds("diskshift-no-verify") / seconds("clones"); $expect),
+      (select(.contestants["clones-data"] != null)
+      | at_most(name + ", \(.axis): of the data\u0027s calls alone"; "times";
+          seconds("diskshift") / seconds("clones-data"); $expect));
 def crowd_goal($cores): select(.part == "crowd")
     | at_most(name + ", \(.axis) at once: of the ideal"; "times";
         seconds("all-at-once") / (seconds("diskshift") * .axis / $cores); 1.3);

@@ -20,9 +20,11 @@
 #include <stdint.h>
 
 #include <diskshift/convert.h>
+#include <diskshift/storage.h>
 #include <diskshift/traffic.h>
 
 struct ds_store_ops;
+struct ds_clone_via;
 
 /** An open file. Stores embed this at the start of their own struct. */
 struct ds_file {
@@ -39,6 +41,8 @@ struct ds_clone_domain {
     bool file;  /* the whole file can be shared in one call */
     bool known; /* false: nothing could be probed, the flags are a guess */
     uint32_t granularity_bytes; /* power of two; valid also when !range */
+    bool whole_blocks; /* nor can the block be shared in which a file ends */
+    bool prefers_file; /* a range costs about what a whole file does */
     enum ds_copy_reason reason; /* why not, when !range */
 };
 
@@ -70,6 +74,7 @@ struct ds_create_request {
     struct ds_file *const *within; /* what it will hold comes from all of */
     size_t within_count;           /* these: its mode admits nobody whom one
                                       of them keeps out */
+    struct ds_clone_via *via;      /* by which its blocks are shared; or NULL */
 };
 
 struct ds_run {
@@ -154,6 +159,13 @@ struct ds_store_ops {
     int (*domain)(struct ds_file *source, const char *target_path,
                   struct ds_clone_domain *out, struct ds_error *err);
 
+    /** The same where `via` shares the blocks: what it can, and REFUSED for
+     * files that are not on it. Nothing is tried. NULL: no array serves this
+     * store's files. */
+    int (*via_domain)(struct ds_file *source, const char *target_path,
+                      struct ds_clone_via *via, struct ds_clone_domain *out,
+                      struct ds_error *err);
+
     /** `path` without what only says how to reach it, which the store keeps in
      * mind from now on; the caller's to free. NULL: paths have no such part. */
     int (*plain_path)(const char *path, char **out, struct ds_error *err);
@@ -205,15 +217,17 @@ struct ds_store_ops {
 
     /** Give one of a target's further files its final name, as `install`
      * without replacing. The .partial name stays as a second one until
-     * `settle`, right before the first file gets its own. NULL: there is only
-     * `install`. */
+     * `settle`, right after the first file has got its own. NULL: there is
+     * only `install`. */
     int (*install_part)(struct ds_file *target, struct ds_error *err);
     void (*settle)(struct ds_file *target);
 
     /** Whether `path` was left by `install_part` of a maker that is gone: it
-     * has both names and nobody's lock. 1, 0, negated class. With `remove` it
-     * is removed. NULL: never. */
-    int (*abandoned)(const char *path, bool remove, struct ds_error *err);
+     * has both names and nobody's lock, and the target's first file, `first`,
+     * was not named. 1, 0, negated class. With `remove` it is removed; of one
+     * whose target is whole only the .partial name. NULL: never. */
+    int (*abandoned)(const char *path, const char *first, bool remove,
+                     struct ds_error *err);
 
     /** Whether the target has replaced another file, though `install` then
      * failed: the other is gone and this one is whole, so it is better left.
@@ -233,6 +247,11 @@ struct ds_store_ops {
 
     /** What this store's calls to servers were so far. NULL: it has none. */
     void (*traffic)(ds_traffic_fn *each, void *user);
+
+    /** As ds_storage_describe; `store` is filled already. NULL: not to be
+     * had. */
+    int (*describe)(const char *path, bool probe, struct ds_storage *out,
+                    struct ds_error *err);
 };
 
 /* -- what formats use ---------------------------------------------------- */

@@ -111,8 +111,9 @@ int survey_base(const struct survey_request *request,
         .quiet_end_bytes =
             layout->ends_with_data ? request->disk->size_bytes : DS_OFFSET_NONE,
     };
-    int result = claims_init(&walk.claims, walk.size_bytes,
-                             survey->graft.granule_bytes, err);
+    int result =
+        claims_init(&walk.claims, walk.size_bytes, survey->graft.granule_bytes,
+                    disk_claims_bytes(request->disk), err);
 
     if (result != 0)
         return result;

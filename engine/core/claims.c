@@ -25,8 +25,11 @@ static uint64_t bitmap_bytes(const struct claims *claims)
 }
 
 int claims_init(struct claims *claims, uint64_t size_bytes,
-                uint64_t granule_bytes, struct ds_error *err)
+                uint64_t granule_bytes, uint64_t memory_bytes,
+                struct ds_error *err)
 {
+    uint64_t most = ds_max_u64(ds_min_u64(memory_bytes, CLAIMS_BITMAP_BYTES),
+                               CLAIMS_BITMAP_BYTES_MIN);
     uint64_t granule_count;
 
     assert(ds_is_power_of_two(granule_bytes));
@@ -34,8 +37,9 @@ int claims_init(struct claims *claims, uint64_t size_bytes,
     granule_count = ds_div_up(size_bytes, granule_bytes);
     *claims = (struct claims){ .granule_bytes = granule_bytes,
                                .behind_bytes = NOTHING_BEHIND };
-    claims->word_count = ds_min_u64(ds_div_up(granule_count, WORD_BITS),
-                                    CLAIMS_BITMAP_BYTES / sizeof(uint64_t));
+    claims->word_count =
+        ds_min_u64(ds_div_up(granule_count, WORD_BITS),
+                   most / (GROUP_WORDS * sizeof(uint64_t)) * GROUP_WORDS);
     claims->word_count = ds_max_u64(claims->word_count, 1);
     claims->bits = calloc(claims->word_count, sizeof(uint64_t));
     claims->summary = calloc(summary_words(claims), sizeof(uint64_t));
@@ -147,6 +151,37 @@ bool claims_add(struct claims *claims, uint64_t offset_bytes,
         bit = (word + 1) * WORD_BITS;
     }
     return before == 0;
+}
+
+bool claims_any(const struct claims *claims, uint64_t offset_bytes,
+                uint64_t length_bytes)
+{
+    uint64_t begin = ds_max_u64(offset_bytes, claims->bitmap_begin_bytes);
+    uint64_t end =
+        ds_min_u64(offset_bytes + length_bytes, claims->window_end_bytes);
+    uint64_t bit, bit_end;
+
+    if (begin >= end)
+        return false;
+    bit = (begin - claims->bitmap_begin_bytes) / claims->granule_bytes;
+    bit_end =
+        ds_div_up(end - claims->bitmap_begin_bytes, claims->granule_bytes);
+    while (bit < bit_end) {
+        uint64_t word = bit / WORD_BITS;
+        uint64_t high = ds_min_u64(bit_end - word * WORD_BITS, WORD_BITS);
+
+        if ((claims->bits[word] & word_mask(bit % WORD_BITS, high)) != 0)
+            return true;
+        bit = (word + 1) * WORD_BITS;
+    }
+    return false;
+}
+
+void claims_join(struct claims *left, struct claims *right)
+{
+    uint64_t behind = ds_min_u64(left->behind_bytes, right->behind_bytes);
+
+    left->behind_bytes = right->behind_bytes = behind;
 }
 
 /* The first bit at or after `bit` whose state is not `state`. */

@@ -56,6 +56,9 @@ static int compare(struct execution *execution, struct ds_disk *target,
         .progress = execution->options->progress,
         .user = execution->options->user,
         .witness = plan->witness,
+        .trust = plan->trust,
+        .written = execution->files,
+        .written_count = plan->target->layout.file_count,
         .read_back = true,
     };
     int result =
@@ -68,8 +71,9 @@ static int compare(struct execution *execution, struct ds_disk *target,
     return result;
 }
 
-/* A disk of some gigabytes has no more; more is read in order anyhow. */
-#define PREFETCH_BYTES_MAX (UINT64_C(1) << 20)
+/* What lies together is read in order anyhow; 4096 pages are the rest. */
+#define PREFETCH_BYTES_MAX (UINT64_C(16) << 20)
+#define PREFETCH_PIECE_BYTES_MAX (UINT64_C(1) << 20)
 
 /* Let the tables be on their way from storage before they are asked for. */
 static void prefetch_tables(const struct execution *execution,
@@ -82,7 +86,9 @@ static void prefetch_tables(const struct execution *execution,
          i < tables->count && execution->plan->store->prefetch != NULL; i++) {
         uint64_t offset = tables->pieces[i].offset_bytes;
         uint64_t length =
-            ds_min_u64(tables->pieces[i].end_bytes - offset, left_bytes);
+            ds_min_u64(ds_min_u64(tables->pieces[i].end_bytes - offset,
+                                  PREFETCH_PIECE_BYTES_MAX),
+                       left_bytes);
 
         if (length > 0)
             execution->plan->store->prefetch(file, offset, length);
@@ -219,10 +225,10 @@ static int run_target(struct execution *execution, struct ds_report *report,
     if (result == 0)
         result = ds_disk_check_unchanged(plan->disk, err);
     if (result == 0)
-        settle_extents(execution);
-    if (result == 0)
         result = plan->store->install(execution->files[0],
                                       execution->options->force, err);
+    if (result == 0)
+        settle_extents(execution);
     if (result != 0) {
         execute_discard(execution);
     } else {

@@ -76,6 +76,11 @@ static int note_likeness(struct ds_layer *layer, struct ds_error *err)
     return result;
 }
 
+/* What a layer takes whatever it holds: its struct with a table of files, and
+ * the two windows of a map that walks over it. */
+#define LAYER_BYTES                                                            \
+    (2 * DS_WINDOW_BYTES_MAX + sizeof(struct ds_image) + (16u << 10))
+
 /* Open one more layer at the bottom; `named`: its format was given and not
  * found. Owns `file`, also when it fails. */
 static int add_layer(struct ds_disk *disk, struct ds_file *file,
@@ -84,8 +89,12 @@ static int add_layer(struct ds_disk *disk, struct ds_file *file,
                      struct ds_error *err)
 {
     struct ds_layer *layer = &disk->layers[disk->layer_count];
-    int result = format->open(file, context, &layer->image, err);
+    int result = ds_budget_memory(context->budget, file, "layer: bytes",
+                                  LAYER_BYTES, err);
     int adopted;
+
+    if (result == 0)
+        result = format->open(file, context, &layer->image, err);
 
     if (layer->image == NULL) {
         ds_file_close(file);

@@ -71,6 +71,13 @@ struct ds_disk {
     struct joined *joined; /* or NULL; set once, by whoever is first */
 };
 
+/** What of the budget for memory a bitmap of claims may take: there are two at
+ * most. */
+static inline uint64_t disk_claims_bytes(const struct ds_disk *disk)
+{
+    return disk->budget.memory_left_bytes / 4;
+}
+
 struct map_layer {
     struct ds_cursor cursor;
     struct ds_extent current; /* the layer's own answer, kept while it lasts */

@@ -267,7 +267,8 @@ static bool tail_can_be_shared(const struct emit *emit,
     const struct ds_file *source = emit->sources[transfer->file_index];
     uint64_t length = transfer->length_bytes;
 
-    return transfer->source_offset_bytes + length == source->size_bytes &&
+    return !emit->domains[transfer->file_index].whole_blocks &&
+           transfer->source_offset_bytes + length == source->size_bytes &&
            transfer->target_offset_bytes + length == emit->tail_end_bytes &&
            !emit->has_base;
 }

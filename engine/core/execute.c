@@ -3,23 +3,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "arith.h"
 #include "decode.h"
 #include "fail.h"
+#include "trust.h"
 #include "witness.h"
-
-static int clear_abandoned(const struct ds_plan *plan, struct ds_error *err)
-{
-    int result = 0;
-
-    for (uint32_t i = 1; i < plan->target->layout.file_count && result >= 0 &&
-                         plan->store->abandoned != NULL;
-         i++)
-        if (!plan_refers(plan, i))
-            result = plan->store->abandoned(plan->paths[i], true, err);
-    return result < 0 ? result : 0;
-}
 
 static bool any_foreign(const struct ds_plan *plan)
 {
@@ -35,7 +25,7 @@ int execute_create(struct execution *execution, struct ds_error *err)
     const struct ds_target_layout *layout = &plan->target->layout;
     const struct ds_disk *disk = plan->disk;
     bool foreign = any_foreign(plan);
-    int result = clear_abandoned(plan, err);
+    int result = plan_clear_leftovers(plan, err);
 
     for (uint32_t i = 0; i < layout->file_count && result == 0; i++) {
         if (plan_refers(plan, i))
@@ -46,6 +36,7 @@ int execute_create(struct execution *execution, struct ds_error *err)
             .clone_from = i >= layout->data_file_index,
             .within = disk->files,
             .within_count = disk->file_count,
+            .via = plan->via,
         };
 
         if (foreign) { /* owners and modes are another place's: for us alone */
@@ -251,29 +242,65 @@ static const struct ds_op *first_failed(const struct ds_op *ops, size_t count)
     return failed;
 }
 
+/* Tables are written by a few streams, each of which rises: a neighbour is
+ * among the last. */
+#define NEIGHBOUR_COUNT 8u
+
+static struct execution_piece *neighbour(struct execution_tables *tables,
+                                         uint64_t begin, uint64_t end)
+{
+    for (unsigned i = 0; i < NEIGHBOUR_COUNT && i < tables->count; i++) {
+        struct execution_piece *piece = &tables->pieces[tables->count - 1 - i];
+
+        if (begin <= piece->end_bytes + EXECUTION_TABLES_GAP_BYTES &&
+            piece->offset_bytes <= end + EXECUTION_TABLES_GAP_BYTES)
+            return piece;
+    }
+    return NULL;
+}
+
+static bool make_room(struct execution_tables *tables)
+{
+    unsigned room = tables->room == 0 ? 16 : tables->room * 2;
+    struct execution_piece *pieces;
+
+    if (tables->count < tables->room)
+        return true;
+    if (room > EXECUTION_TABLES_MAX)
+        return false;
+    pieces = realloc(tables->pieces, room * sizeof(*pieces));
+    if (pieces == NULL)
+        return false;
+    tables->pieces = pieces;
+    tables->room = room;
+    return true;
+}
+
 static void note_tables(struct execution_tables *tables, const struct ds_op *op)
 {
     uint64_t begin = op->target_offset_bytes;
     uint64_t end = begin + op->length_bytes;
+    struct execution_piece *piece;
 
     if (op->kind != DS_OP_WRITE || op->target_index != 0)
         return;
-    for (unsigned i = 0; i < tables->count; i++) {
-        uint64_t *offset = &tables->pieces[i].offset_bytes;
-        uint64_t *past = &tables->pieces[i].end_bytes;
-
-        if (begin > *past + EXECUTION_TABLES_GAP_BYTES ||
-            *offset > end + EXECUTION_TABLES_GAP_BYTES)
-            continue;
-        *offset = ds_min_u64(*offset, begin);
-        *past = ds_max_u64(*past, end);
-        return;
+    piece = neighbour(tables, begin, end);
+    if (piece != NULL) {
+        piece->offset_bytes = ds_min_u64(piece->offset_bytes, begin);
+        piece->end_bytes = ds_max_u64(piece->end_bytes, end);
+    } else if (make_room(tables)) {
+        tables->pieces[tables->count++] =
+            (struct execution_piece){ begin, end };
     }
-    if (tables->count == EXECUTION_TABLES_MAX)
-        return;
-    tables->pieces[tables->count].offset_bytes = begin;
-    tables->pieces[tables->count].end_bytes = end;
-    tables->count++;
+}
+
+static void note_trust(struct ds_plan *plan, const struct ds_op *op)
+{
+    uint64_t size_bytes = op->kind == DS_OP_CLONE_FILE
+                              ? plan->disk->files[op->source_index]->size_bytes
+                              : 0;
+
+    trust_note(plan->trust, op, size_bytes);
 }
 
 static int execute_batch(void *user, struct ds_op *ops, size_t count,
@@ -294,6 +321,8 @@ static int execute_batch(void *user, struct ds_op *ops, size_t count,
         if (ops[i].kind == DS_OP_REPEAT &&
             ops[i].reason == DS_COPY_CLONE_REFUSED)
             execution->refused.metadata_bytes += ops[i].length_bytes;
+        if (execution->plan->trust != NULL && result == 0)
+            note_trust(execution->plan, &ops[i]);
         note_tables(&execution->tables, &ops[i]);
         execution->done_bytes += ops[i].data_bytes;
     }
@@ -309,6 +338,8 @@ int execute_run(struct execution *execution, struct ds_error *err)
 
     if (!execution->options->no_verify)
         result = witness_open(&plan->witness, err);
+    if (result == 0 && execution->options->trust_clones)
+        result = trust_open(&plan->trust, err);
     plan->executing = true;
     if (result == 0)
         result = plan_emit(plan, execute_batch, execution, err);
@@ -341,6 +372,10 @@ void execute_close(struct execution *execution)
 {
     witness_close(execution->plan->witness);
     execution->plan->witness = NULL;
+    free(execution->tables.pieces);
+    execution->tables = (struct execution_tables){ 0 };
+    trust_close(execution->plan->trust);
+    execution->plan->trust = NULL;
     for (unsigned i = 0; i < DS_TARGET_FILE_COUNT_MAX; i++) {
         ds_file_close(execution->files[i]);
         execution->files[i] = NULL;

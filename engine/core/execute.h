@@ -12,16 +12,18 @@
 #include "plan.h"
 
 /* Where tables went in the target's first file, pieces that lie near each
- * other as one: what the read-back is going to ask for. */
-#define EXECUTION_TABLES_MAX 8u
-#define EXECUTION_TABLES_GAP_BYTES (UINT64_C(64) << 10)
+ * other as one: what the read-back is going to ask for. A hint: what there is
+ * no room for is not noted. */
+#define EXECUTION_TABLES_MAX 4096u
+#define EXECUTION_TABLES_GAP_BYTES (UINT64_C(48) << 10)
 
 struct execution_tables {
-    struct {
+    struct execution_piece {
         uint64_t offset_bytes;
         uint64_t end_bytes;
-    } pieces[EXECUTION_TABLES_MAX];
-    unsigned count; /* what does not fit is not noted */
+    } * pieces; /* owned */
+    unsigned count;
+    unsigned room;
 };
 
 struct execution {

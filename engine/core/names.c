@@ -37,7 +37,7 @@ static int is_taken(const struct ds_plan *plan, const char *name,
 
     if (exists <= 0 || plan->store->abandoned == NULL)
         return exists;
-    abandoned = plan->store->abandoned(name, false, err);
+    abandoned = plan->store->abandoned(name, plan->paths[0], false, err);
     return abandoned < 0 ? abandoned : abandoned == 0;
 }
 
@@ -73,6 +73,43 @@ static int fresh_name(struct ds_plan *plan, uint32_t index, const char *path,
     }
     return ds_fail(err, DS_ERR_REFUSED, "no free name for the files of %s",
                    path);
+}
+
+/* Of the names that were passed over too: what a killed maker left beside an
+ * extent goes, whoever the extent belongs to. */
+static int clear_names(const struct ds_plan *plan, uint32_t index,
+                       struct ds_error *err)
+{
+    char suffix[DS_SUFFIX_BYTES];
+    bool more = true;
+
+    plan->format->target_suffix(plan->target, index, suffix);
+    for (unsigned number = 0; number < FRESH_NAME_TRIES && more; number++) {
+        char *name = suffixed(plan->paths[0], number, suffix);
+        int result;
+
+        if (name == NULL)
+            return ds_fail_memory(err);
+        more = strcmp(name, plan->paths[index]) != 0;
+        result = plan->store->abandoned(name, plan->paths[0], true, err);
+        free(name);
+        if (result < 0)
+            return result;
+    }
+    return 0;
+}
+
+int plan_clear_leftovers(const struct ds_plan *plan, struct ds_error *err)
+{
+    int result = 0;
+
+    if (plan->store->abandoned == NULL)
+        return 0;
+    for (uint32_t i = 1; i < plan->target->layout.file_count && result == 0;
+         i++)
+        if (!plan_refers(plan, i))
+            result = clear_names(plan, i, err);
+    return result;
 }
 
 int plan_name_files(struct ds_plan *plan, const char *path,

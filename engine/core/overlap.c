@@ -1,6 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whether any two pointers of an image lead to the same bytes, or one into
- * the format's own records. Asked in file order, window by window. */
+/*
+ * Whether any two pointers of an image lead to the same bytes, or one into
+ * the format's own records. Asked in file order, window by window.
+ *
+ * Compressed units lie packed: one may end in the sector in which the next
+ * begins, and several may lie in one sector. So what is wholly a unit's own is
+ * claimed as data is, and the sectors at its ends, which it may share with
+ * other units but with nothing else, are claimed apart:
+ *
+ *   sectors       |      |      |      |      |      |
+ *   units             aaaaaaaaaaaabbbbbccccccccc
+ *   owned                |  a   |      |  c   |
+ *   edges         |  a   |      | a b c|      |  c   |
+ */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -97,6 +109,19 @@ static int find_region(void *user, const struct ds_region *region,
     return 0;
 }
 
+/* What an extent has in its file. */
+static uint64_t stored_bytes(const struct ds_extent *extent)
+{
+    return extent->kind == DS_EXTENT_ENCODED ? extent->encoding.stored_bytes
+                                             : extent->length_bytes;
+}
+
+/* Ciphers keep every byte in its place. */
+static bool is_packed(const struct ds_extent *extent)
+{
+    return extent->kind == DS_EXTENT_ENCODED && extent->encoding.key == NULL;
+}
+
 static int fail_overlap(struct ds_disk *disk, const struct ds_layer *layer,
                         const struct ds_extent *extent, struct ds_error *err)
 {
@@ -104,7 +129,7 @@ static int fail_overlap(struct ds_disk *disk, const struct ds_layer *layer,
     struct region_search search = {
         .file_index = extent->file_index - layer->file_base,
         .begin_bytes = extent->file_offset_bytes,
-        .end_bytes = extent->file_offset_bytes + extent->length_bytes,
+        .end_bytes = extent->file_offset_bytes + stored_bytes(extent),
         .name = "other data",
     };
     int result = image->format->regions(image, find_region, &search, err);
@@ -115,7 +140,7 @@ static int fail_overlap(struct ds_disk *disk, const struct ds_layer *layer,
                       extent->file_offset_bytes, DS_ERR_CORRUPT,
                       "%s: data: the %" PRIu64 " bytes of guest offset %" PRIu64
                       " overlap %s",
-                      image->format->name, extent->length_bytes,
+                      image->format->name, stored_bytes(extent),
                       extent->guest_offset_bytes, search.name);
 }
 
@@ -137,7 +162,10 @@ static int walk_data(struct ds_disk *disk, uint32_t layer, uint64_t begin,
         result = ds_map_next(map, &extent, err);
         if (result <= 0 || extent.guest_offset_bytes >= end)
             break;
-        result = extent.kind == DS_EXTENT_DATA ? fn(user, &extent, err) : 0;
+        result =
+            extent.kind == DS_EXTENT_DATA || extent.kind == DS_EXTENT_ENCODED
+                ? fn(user, &extent, err)
+                : 0;
     }
     ds_map_close(map);
     return result < 0 ? result : 0;
@@ -147,6 +175,7 @@ static int walk_data(struct ds_disk *disk, uint32_t layer, uint64_t begin,
  * bit that is set in any offset or length is its granule. */
 struct share {
     uint64_t bits; /* 0: no data there */
+    bool has_packed;
     uint64_t guest_begin_bytes;
     uint64_t guest_end_bytes;
 };
@@ -167,6 +196,11 @@ static int note_granule(void *user, const struct ds_extent *extent,
     if (share->bits == 0)
         share->guest_begin_bytes = extent->guest_offset_bytes;
     share->guest_end_bytes = extent->guest_offset_bytes + extent->length_bytes;
+    if (is_packed(extent)) {
+        share->has_packed = true;
+        share->bits |= DS_SECTOR_BYTES | CLAIMS_GRANULE_MAX;
+        return 0;
+    }
     share->bits |= extent->file_offset_bytes | CLAIMS_GRANULE_MAX;
     /* A length that ends where the file does says nothing about granules. */
     if (end != granules->disk->files[extent->file_index]->size_bytes)
@@ -181,18 +215,59 @@ struct window {
     const struct share *share;
     const struct region_list *regions;
     struct claims claims;
+    struct claims edges; /* of packed units; without a bitmap: there are none */
 };
+
+static bool claim_owned(struct window *window, uint64_t offset_bytes,
+                        uint64_t length_bytes)
+{
+    return claims_add(&window->claims, offset_bytes, length_bytes) &&
+           (window->edges.bits == NULL ||
+            !claims_any(&window->edges, offset_bytes, length_bytes));
+}
+
+static bool claim_edge(struct window *window, uint64_t sector_bytes)
+{
+    (void)claims_add(&window->edges, sector_bytes, DS_SECTOR_BYTES);
+    return !claims_any(&window->claims, sector_bytes, DS_SECTOR_BYTES);
+}
+
+static bool claim_packed(struct window *window, const struct ds_extent *extent)
+{
+    uint64_t end = extent->file_offset_bytes + extent->encoding.stored_bytes;
+    uint64_t first = ds_align_down(extent->file_offset_bytes, DS_SECTOR_BYTES);
+    uint64_t last = ds_align_down(end - 1, DS_SECTOR_BYTES);
+    bool free = claim_edge(window, first) && claim_edge(window, last);
+
+    if (last - first <= DS_SECTOR_BYTES)
+        return free;
+    return claim_owned(window, first + DS_SECTOR_BYTES,
+                       last - first - DS_SECTOR_BYTES) &&
+           free;
+}
 
 static int claim_data(void *user, const struct ds_extent *extent,
                       struct ds_error *err)
 {
     struct window *window = user;
+    bool free;
 
-    if (extent->file_index != window->file_index ||
-        claims_add(&window->claims, extent->file_offset_bytes,
-                   extent->length_bytes))
+    if (extent->file_index != window->file_index)
         return 0;
-    return fail_overlap(window->disk, window->layer, extent, err);
+    free = is_packed(extent) ? claim_packed(window, extent)
+                             : claim_owned(window, extent->file_offset_bytes,
+                                           stored_bytes(extent));
+    return free ? 0 : fail_overlap(window->disk, window->layer, extent, err);
+}
+
+/* Both bitmaps go to the same place. */
+static bool next_window(struct window *window)
+{
+    if (window->edges.bits == NULL)
+        return claims_next_window(&window->claims);
+    claims_join(&window->claims, &window->edges);
+    return claims_next_window(&window->edges) &&
+           claims_next_window(&window->claims);
 }
 
 static int check_file(struct window *window, uint32_t layer,
@@ -210,7 +285,22 @@ static int check_file(struct window *window, uint32_t layer,
             result = walk_data(
                 window->disk, layer, window->share->guest_begin_bytes,
                 window->share->guest_end_bytes, claim_data, window, err);
-    } while (result == 0 && claims_next_window(&window->claims));
+    } while (result == 0 && next_window(window));
+    return result;
+}
+
+static int open_window(struct window *window, struct ds_error *err)
+{
+    uint64_t bits = window->share->bits;
+    uint64_t size = window->disk->files[window->file_index]->size_bytes;
+    uint64_t memory = disk_claims_bytes(window->disk);
+    int result =
+        claims_init(&window->claims, size, bits & (0 - bits), memory, err);
+
+    window->edges = (struct claims){ 0 };
+    if (result == 0 && window->share->has_packed)
+        result =
+            claims_init(&window->edges, size, bits & (0 - bits), memory, err);
     return result;
 }
 
@@ -232,18 +322,15 @@ int overlap_check_layer(struct ds_disk *disk, uint32_t index,
     if (result == 0)
         result = list_regions(&regions, err);
     for (uint32_t i = 0; i < layer->image->file_count && result == 0; i++) {
-        uint64_t bits = granules.shares[layer->file_base + i].bits;
-
         window.file_index = layer->file_base + i;
         window.share = &granules.shares[window.file_index];
-        if (bits == 0)
+        if (window.share->bits == 0)
             continue;
-        result = claims_init(&window.claims,
-                             disk->files[window.file_index]->size_bytes,
-                             bits & (0 - bits), err);
+        result = open_window(&window, err);
         if (result == 0)
             result = check_file(&window, index, err);
         claims_free(&window.claims);
+        claims_free(&window.edges);
     }
     free(regions.regions);
     return result;

@@ -23,6 +23,30 @@ bool plan_is_foreign(const struct ds_plan *plan, uint32_t source_index)
                   plan->store->name) != 0;
 }
 
+static int find_domain(struct ds_plan *plan, const char *path, uint32_t index,
+                       struct ds_error *err)
+{
+    struct ds_file *file = plan->disk->files[index];
+    struct ds_clone_domain *out = &plan->domains[index];
+
+    if (plan_is_foreign(plan, index)) {
+        *out = (struct ds_clone_domain){
+            .known = true,
+            .granularity_bytes = FOREIGN_GRANULARITY_BYTES,
+            .reason = DS_COPY_OTHER_FILESYSTEM,
+        };
+        return 0;
+    }
+    if (plan->via == NULL)
+        return plan->store->domain(file, path, out, err);
+    if (plan->store->via_domain == NULL)
+        return ds_fail(err, DS_ERR_UNSUPPORTED,
+                       "plan: %.300s: a storage array can be told to share "
+                       "blocks of files at nfs:// paths only",
+                       path);
+    return plan->store->via_domain(file, path, plan->via, out, err);
+}
+
 static int find_domains(struct ds_plan *plan, const char *path,
                         struct ds_error *err)
 {
@@ -30,16 +54,7 @@ static int find_domains(struct ds_plan *plan, const char *path,
     int result = 0;
 
     for (uint32_t i = 0; i < disk->file_count && result == 0; i++) {
-        if (plan_is_foreign(plan, i)) {
-            plan->domains[i] = (struct ds_clone_domain){
-                .known = true,
-                .granularity_bytes = FOREIGN_GRANULARITY_BYTES,
-                .reason = DS_COPY_OTHER_FILESYSTEM,
-            };
-            continue;
-        }
-        result =
-            plan->store->domain(disk->files[i], path, &plan->domains[i], err);
+        result = find_domain(plan, path, i, err);
         if (result == 0 && !plan->domains[i].known)
             plan_note(plan,
                       "could not probe whether blocks of %s can be shared "
@@ -94,14 +109,17 @@ static int choose_encode(struct ds_plan *plan, enum ds_strategy asked,
 /* A strategy that copies is worth it only where the other is far dearer. */
 #define COPY_PENALTY 4u
 
-static bool graft_is_better(const struct survey_side *graft,
-                            const struct survey_side *range, bool must_share)
+static bool graft_is_better(const struct ds_plan *plan, bool must_share)
 {
+    const struct survey_side *range = &plan->survey.range;
+    const struct survey_side *graft = &plan->survey.graft;
     uint64_t graft_copied = totals_copied(&graft->totals);
     uint64_t range_copied = totals_copied(&range->totals);
 
     if (must_share && (graft_copied == 0) != (range_copied == 0))
         return graft_copied == 0;
+    if (plan->domains[plan->survey.base_index].prefers_file)
+        return graft_copied <= range_copied * COPY_PENALTY;
     return graft->cost_ns * (graft_copied > range_copied ? COPY_PENALTY : 1) <
            range->cost_ns * (range_copied > graft_copied ? COPY_PENALTY : 1);
 }
@@ -136,7 +154,13 @@ static int choose(struct ds_plan *plan, enum ds_strategy asked, bool must_share,
                graft_ops);
     else if (!graft->priced)
         decide(plan, DS_STRATEGY_RANGE, "%s", why_no_graft(plan));
-    else if (graft_is_better(graft, range, must_share))
+    else if (graft_is_better(plan, must_share) &&
+             plan->domains[plan->survey.base_index].prefers_file)
+        decide(plan, DS_STRATEGY_GRAFT,
+               "the storage clones a whole file in one call; by range %" PRIu64
+               " data operations",
+               range_ops);
+    else if (graft_is_better(plan, must_share))
         decide(plan, DS_STRATEGY_GRAFT,
                "%" PRIu64 " data operations, about %.1f ms; by range %" PRIu64
                ", about %.1f ms",
@@ -423,6 +447,7 @@ int plan_prepare(struct ds_disk *disk, const struct ds_target_spec *spec,
     if (plan == NULL)
         return ds_fail_memory(err);
     plan->disk = disk;
+    plan->via = options != NULL ? options->clone_via : NULL;
     plan->store = ds_registry_store(spec->path);
     if (plan->store == NULL)
         result =

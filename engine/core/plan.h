@@ -23,11 +23,13 @@
 #define PLAN_NOTE_COUNT_MAX 4u
 #define PLAN_NOTE_BYTES 512u
 
+struct trust;
 struct witness;
 
 struct ds_plan {
     struct ds_disk *disk;
     const struct ds_store_ops *store;
+    struct ds_clone_via *via; /* who shares the blocks; NULL: the store */
     const struct ds_format_ops *format;
     struct ds_target *target;
     struct ds_clone_domain domains[DS_DISK_FILE_COUNT_MAX];
@@ -42,6 +44,7 @@ struct ds_plan {
     char *paths[DS_TARGET_FILE_COUNT_MAX];
     char *reference; /* how the target names the source's file, if it does */
     struct witness *witness; /* while executing, unless nobody verifies */
+    struct trust *trust;     /* likewise, when options->trust_clones */
     bool executing; /* the operations are for a store, not for a reader */
     bool replaces;  /* the named file exists, and force allows it */
     char notes[PLAN_NOTE_COUNT_MAX][PLAN_NOTE_BYTES];
@@ -93,5 +96,7 @@ uint64_t totals_copied(const struct ds_totals *totals);
 int plan_name_files(struct ds_plan *plan, const char *path,
                     const struct ds_target_layout *layout, bool force,
                     struct ds_error *err);
+/** Remove what makers of the same target left that were killed. */
+int plan_clear_leftovers(const struct ds_plan *plan, struct ds_error *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include <strings.h>
 
 #include "arith.h"
+#include "clone_via.h"
 #include "fail.h"
 
 extern const struct ds_format_ops vmdk_format_ops;
@@ -17,6 +18,9 @@ extern const struct ds_format_ops raw_format_ops;
 extern const struct ds_store_ops local_store_ops;
 #ifdef DS_NFS
 extern const struct ds_store_ops remote_store_ops;
+#endif
+#ifdef DS_ONTAP
+extern const struct ds_clone_via_ops ontap_clone_via_ops;
 #endif
 
 static const struct ds_format_ops *const formats[] = {
@@ -62,6 +66,45 @@ void ds_traffic_each(ds_traffic_fn *each, void *user)
     for (size_t i = 0; i < sizeof(stores) / sizeof(stores[0]); i++)
         if (stores[i]->traffic != NULL)
             stores[i]->traffic(each, user);
+}
+
+static const struct ds_clone_via_ops *const arrays[] = {
+#ifdef DS_ONTAP
+    &ontap_clone_via_ops,
+#endif
+    NULL,
+};
+
+int ds_clone_via_open(const struct ds_clone_via_options *options,
+                      struct ds_clone_via **out, struct ds_error *err)
+{
+    for (size_t i = 0; arrays[i] != NULL; i++)
+        if (strcmp(arrays[i]->name, options->name) == 0)
+            return arrays[i]->open(options, out, err);
+    return ds_fail(err, DS_ERR_ARG,
+                   "clone-via: have %.100s expect a kind of storage array "
+                   "that this build knows%s",
+                   options->name,
+                   arrays[0] != NULL ? ": ontap" : "; it knows none");
+}
+
+void ds_clone_via_close(struct ds_clone_via *via)
+{
+    if (via != NULL)
+        via->ops->close(via);
+}
+
+int ds_storage_describe(const char *path, bool probe, struct ds_storage *out,
+                        struct ds_error *err)
+{
+    const struct ds_store_ops *store = ds_registry_store(path);
+
+    *out = (struct ds_storage){ 0 };
+    if (store == NULL || store->describe == NULL)
+        return ds_fail(err, DS_ERR_UNSUPPORTED,
+                       "%.300s: built without paths of this kind", path);
+    out->store = store->name;
+    return store->describe(path, probe, out, err);
 }
 
 static int probe_read(struct ds_file *file, struct ds_probe *probe,

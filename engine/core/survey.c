@@ -237,7 +237,8 @@ static bool worth_pricing(const struct survey_request *request,
         request->strategy == DS_STRATEGY_REFERENCE)
         return false;
     if (request->strategy == DS_STRATEGY_GRAFT ||
-        request->target->layout.lists_extents)
+        request->target->layout.lists_extents ||
+        request->domains[survey->base_index].prefers_file)
         return true;
     return range->op_count[DS_OP_COPY] > 0 ||
            range->op_count[DS_OP_CLONE] > RANGE_OPS_SMALL;

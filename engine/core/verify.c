@@ -9,6 +9,7 @@
 #include "codec.h"
 #include "compare.h"
 #include "fail.h"
+#include "trust.h"
 #include "witness.h"
 
 #define PROGRESS_BYTES (UINT64_C(16) << 20)
@@ -31,6 +32,8 @@ struct comparison {
     struct compare_pieces pieces;
     const struct ds_file *same_written; /* of the witness, is the right's ... */
     uint32_t same_index;                /* ... file of this index */
+    uint32_t written_of;    /* the right's file that was asked for last, and */
+    uint32_t written_index; /* which of those written it is */
 };
 
 /* What physically lies under a range. */
@@ -130,13 +133,57 @@ static const char *why_not(const struct comparison *c, enum ground left,
     return "the blocks are not shared";
 }
 
+/* -- by the storage's word --------------------------------------------------*/
+
+/* Which of the written files the right's current one is; written_count if
+ * none. */
+static uint32_t find_written(struct comparison *c)
+{
+    const struct verify_options *options = c->options;
+    uint32_t index = c->right.extent.file_index, i = 0;
+    const struct ds_file *file = c->right.disk->files[index];
+
+    if (c->written_of == index + 1)
+        return c->written_index;
+    while (i < options->written_count &&
+           (options->written[i] == NULL ||
+            options->written[i]->store != file->store ||
+            !file->store->same(options->written[i], file)))
+        i++;
+    c->written_of = index + 1;
+    c->written_index = i;
+    return i;
+}
+
+/* How much of the range is right by what the storage said it did. */
+static uint64_t ask_trust(struct comparison *c, enum ground left,
+                          enum ground right, uint64_t length)
+{
+    const struct ds_extent *from = &c->left.extent, *to = &c->right.extent;
+    uint32_t index;
+
+    if (c->options->trust == NULL || to->kind != DS_EXTENT_DATA ||
+        right != GROUND_UNKNOWN)
+        return 0;
+    index = find_written(c);
+    if (index == c->options->written_count)
+        return 0;
+    if (left == GROUND_ZERO)
+        return trust_blank(c->options->trust, index, to->file_offset_bytes,
+                           length);
+    if (from->kind != DS_EXTENT_DATA)
+        return 0;
+    return trust_shared(c->options->trust, index, to->file_offset_bytes,
+                        from->file_index, from->file_offset_bytes, length);
+}
+
 /* Compare the next range, as long as one answer serves; *length is set. 1:
  * the disks are known to differ. */
 static int compare_range(struct comparison *c, uint64_t *length,
                          struct ds_error *err)
 {
     enum ground left = GROUND_ZERO, right = GROUND_ZERO;
-    uint64_t left_at = 0, right_at = 0;
+    uint64_t left_at = 0, right_at = 0, trusted;
     int result;
 
     *length =
@@ -153,6 +200,12 @@ static int compare_range(struct comparison *c, uint64_t *length,
     if (left == GROUND_BLOCKS && right == GROUND_BLOCKS &&
         left_at == right_at && same_storage(c)) {
         c->report->proven_bytes += *length;
+        return 0;
+    }
+    trusted = ask_trust(c, left, right, *length);
+    if (trusted > 0) {
+        *length = trusted;
+        c->report->trusted_bytes += trusted;
         return 0;
     }
     if (c->report->not_proven == NULL)
@@ -396,6 +449,8 @@ static int compare_all(struct comparison *c, uint64_t size,
 
     if (c->options->witness != NULL)
         witness_seal(c->options->witness);
+    if (c->options->trust != NULL)
+        trust_seal(c->options->trust);
     result = compare_stretch(c, 0, size, &difference, err);
     if (result == 0 && difference.within_bytes > 1)
         result = refine(c, &difference, err);

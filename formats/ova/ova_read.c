@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "arith.h"
+#include "budget.h"
 #include "cleanup.h"
 #include "fail.h"
 #include "ova.h"
@@ -125,8 +126,26 @@ static int read_package(struct ova_image *image,
             DS_ERR_LIMIT,
             "ova: ovf: size, have %" PRIu64 " bytes expect at most %" PRIu64,
             image->descriptor->size_bytes, OVA_ENVELOPE_BYTES_MAX);
-    result = verify_descriptor(image, manifest, err);
-    return result == 0 ? read_descriptor(image, err) : result;
+    result = ds_budget_memory(context->budget, image->base.files[0],
+                              "ova: package: bytes of texts",
+                              image->descriptor->size_bytes +
+                                  (manifest != NULL ? manifest->size_bytes : 0),
+                              err);
+    if (result == 0)
+        result = verify_descriptor(image, manifest, err);
+    if (result == 0)
+        result = read_descriptor(image, err);
+    return result != 0
+               ? result
+               : ds_budget_memory(context->budget, image->base.files[0],
+                                  "ova: package: bytes of tables",
+                                  image->index.member_count *
+                                          sizeof(*image->index.members) +
+                                      image->envelope.file_count *
+                                          sizeof(*image->envelope.files) +
+                                      image->envelope.disk_count *
+                                          sizeof(*image->envelope.disks),
+                                  err);
 }
 
 /* -- the disk in it -------------------------------------------------------- */

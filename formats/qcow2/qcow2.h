@@ -63,6 +63,13 @@ int qcow2_snapshots(struct ds_image *image, ds_snapshot_fn *snapshot,
 int qcow2_snapshot_select(struct qcow2_image *image, const char *wanted,
                           struct ds_error *err);
 
+/* qcow2_bitmaps.c */
+typedef int qcow2_bitmap_fn(void *user, const char *what, uint64_t offset_bytes,
+                            uint64_t length_bytes, struct ds_error *err);
+/** Name all clusters that dirty bitmaps take. CORRUPT: a pointer to them. */
+int qcow2_visit_bitmaps(struct qcow2_image *image, qcow2_bitmap_fn *visit,
+                        void *user, struct ds_error *err);
+
 /* qcow2_map.c, qcow2_facts.c, qcow2_regions.c, qcow2_refcount.c */
 void qcow2_facts(struct ds_image *image, ds_fact_fn *fact, void *user);
 int qcow2_extent_at(struct ds_image *image, struct ds_cursor *cursor,

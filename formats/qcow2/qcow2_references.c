@@ -267,78 +267,22 @@ static int walk_refcount_table(struct qcow2_counting *counting,
     return result;
 }
 
-static int fail_bitmap(const struct qcow2_counting *counting, uint64_t at,
-                       uint64_t length, struct ds_error *err)
+static int count_bitmap(void *user, const char *what, uint64_t offset_bytes,
+                        uint64_t length_bytes, struct ds_error *err)
 {
-    return ds_fail_at(err, counting->image->base.files[0], at, DS_ERR_CORRUPT,
-                      "qcow2: bitmap: have %" PRIu64 " bytes at 0x%" PRIx64
-                      " expect them inside the file of %" PRIu64 " bytes",
-                      length, at, counting->image->shape.file_bytes);
+    (void)what;
+    (void)err;
+    qcow2_count_range(user, offset_bytes, length_bytes);
+    return 0;
 }
 
-static int walk_bitmap_table(struct qcow2_counting *counting, uint64_t offset,
-                             uint64_t entry_count, struct ds_error *err)
-{
-    const struct qcow2_shape *shape = &counting->image->shape;
-    int result = 0;
-
-    if (!ds_range_fits(offset, entry_count * 8, shape->file_bytes))
-        return fail_bitmap(counting, offset, entry_count * 8, err);
-    qcow2_count_range(counting, offset, entry_count * 8);
-    for (uint64_t i = 0; result == 0 && i < entry_count;) {
-        const uint8_t *bytes;
-        size_t available;
-
-        result = ds_window_view(
-            &counting->l2, counting->image->base.files[0], offset + i * 8, 8,
-            (size_t)(entry_count - i) * 8, &bytes, &available, err);
-        for (size_t at = 0; result == 0 && at < available; at += 8, i++) {
-            uint64_t bitmap = be64_at(bytes + at) & QCOW2_BITMAP_OFFSET_MASK;
-
-            if (bitmap != 0)
-                qcow2_count_range(counting, bitmap, 1);
-        }
-    }
-    return result;
-}
-
-/* Without the autoclear bit bitmaps are stale, and what they hold is leaked. */
 static int walk_bitmaps(struct qcow2_counting *counting, struct ds_error *err)
 {
-    const struct qcow2_image *image = counting->image;
-    uint64_t at = image->bitmap_directory_offset_bytes;
-    const uint64_t length = image->bitmap_directory_bytes;
-    struct qcow2_bitmap_disk wire;
-    uint64_t table_bytes = 0; /* of all; tables do not share clusters */
-    int result = 0;
+    struct ds_error broken = DS_ERROR_INIT;
+    int result =
+        qcow2_visit_bitmaps(counting->image, count_bitmap, counting, &broken);
 
-    if ((image->header.autoclear_features & QCOW2_AUTOCLEAR_BITMAPS) == 0 ||
-        image->bitmap_count == 0)
-        return 0;
-    if (!ds_range_fits(at, length, image->shape.file_bytes))
-        return fail_bitmap(counting, at, length, err);
-    qcow2_count_range(counting, at, length);
-    for (uint32_t i = 0; result == 0 && i < image->bitmap_count; i++) {
-        uint64_t left = image->bitmap_directory_offset_bytes + length - at;
-
-        if (left < sizeof(wire))
-            return fail_bitmap(counting, at, sizeof(wire), err);
-        result =
-            ds_file_read(image->base.files[0], at, &wire, sizeof(wire), err);
-        table_bytes += (uint64_t)ds_be32_get(wire.bitmap_table_size) * 8;
-        if (result == 0 && table_bytes > image->shape.file_bytes)
-            return fail_bitmap(counting, at, table_bytes, err);
-        if (result == 0)
-            result = walk_bitmap_table(
-                counting, ds_be64_get(wire.bitmap_table_offset),
-                ds_be32_get(wire.bitmap_table_size), err);
-        at += ds_min_u64(
-            left, ds_align_up(sizeof(wire) +
-                                  (uint64_t)ds_be32_get(wire.extra_data_size) +
-                                  ds_be16_get(wire.name_size),
-                              8));
-    }
-    return result;
+    return result == 0 ? 0 : take_broken(counting, false, result, &broken, err);
 }
 
 int qcow2_count_references(struct qcow2_counting *counting,

@@ -6,8 +6,7 @@
  * L2 tables and data clusters may be shared by the active state and any
  * number of snapshots (refcount above one), and that is no overlap. So of
  * the states that are not read only what nobody shares is named: the snapshot
- * table and the L1 tables. Dirty bitmaps are not named: without their autoclear
- * bit their directory may be stale.
+ * table and the L1 tables.
  */
 #include "qcow2.h"
 
@@ -53,22 +52,39 @@ static bool is_told(const struct namer *namer, int result)
     return result == -DS_ERR_CORRUPT && namer->image->broken_told;
 }
 
-/* One entry of the refcount table; most point nowhere. */
+/* One entry of the refcount table that is not 0. */
 static int name_refcount_block(const struct namer *namer, uint64_t raw,
                                uint64_t at_bytes, struct ds_error *err)
 {
     const struct qcow2_shape *shape = &namer->image->shape;
     uint64_t offset;
-    int result;
+    int result = qcow2_refcount_entry_check(shape, raw, at_bytes, &offset, err);
 
-    if (raw == 0)
-        return 0;
-    result = qcow2_refcount_entry_check(shape, raw, at_bytes, &offset, err);
     if (is_told(namer, result))
         return 0;
     if (result != 0)
         return result;
     return name(namer, "refcount block", offset, shape->cluster_bytes, err);
+}
+
+/* A part of the table. Most of it points nowhere. */
+static int name_refcount_blocks(const struct namer *namer, const uint8_t *bytes,
+                                size_t length, uint64_t at_bytes,
+                                struct ds_error *err)
+{
+    for (size_t i = 0; i < length; i += sizeof(ds_be64)) {
+        ds_be64 entry;
+        int result;
+
+        memcpy(&entry, bytes + i, sizeof(entry));
+        if (ds_be64_get(entry) == 0)
+            continue;
+        result =
+            name_refcount_block(namer, ds_be64_get(entry), at_bytes + i, err);
+        if (result != 0)
+            return result;
+    }
+    return 0;
 }
 
 static int name_refcounts(const struct namer *namer, struct ds_error *err)
@@ -87,13 +103,8 @@ static int name_refcounts(const struct namer *namer, struct ds_error *err)
         result = ds_window_view(&window, namer->image->base.files[0], at,
                                 sizeof(ds_be64), (size_t)(end - at), &bytes,
                                 &available, err);
-        for (size_t i = 0; result == 0 && i < available; i += sizeof(ds_be64)) {
-            ds_be64 entry;
-
-            memcpy(&entry, bytes + i, sizeof(entry));
-            result =
-                name_refcount_block(namer, ds_be64_get(entry), at + i, err);
-        }
+        if (result == 0)
+            result = name_refcount_blocks(namer, bytes, available, at, err);
         if (result == 0)
             at += available;
     }
@@ -123,12 +134,25 @@ static int name_snapshots(const struct namer *namer, struct ds_error *err)
     return name(namer, "snapshot table", begin, walk.next_bytes - begin, err);
 }
 
+static int name_bitmap(void *user, const char *what, uint64_t offset_bytes,
+                       uint64_t length_bytes, struct ds_error *err)
+{
+    return name(user, what, offset_bytes, length_bytes, err);
+}
+
+static int name_bitmaps(struct namer *namer, struct ds_error *err)
+{
+    int result = qcow2_visit_bitmaps(namer->image, name_bitmap, namer, err);
+
+    return is_told(namer, result) ? 0 : result;
+}
+
 int qcow2_regions(struct ds_image *base, ds_region_fn *region, void *user,
                   struct ds_error *err)
 {
     struct qcow2_image *image = (struct qcow2_image *)base;
     const struct qcow2_header *header = &image->header;
-    const struct namer namer = { image, region, user };
+    struct namer namer = { image, region, user };
     int result = name(&namer, "header", 0, image->shape.cluster_bytes, err);
 
     if (result == 0 && header->l1_entry_count != 0)
@@ -140,6 +164,8 @@ int qcow2_regions(struct ds_image *base, ds_region_fn *region, void *user,
         result = name_refcounts(&namer, err);
     if (result == 0)
         result = name_snapshots(&namer, err);
+    if (result == 0)
+        result = name_bitmaps(&namer, err);
     if (result == 0 && image->luks != NULL)
         result = name(&namer, "luks header", image->luks_offset_bytes,
                       image->luks_bytes, err);

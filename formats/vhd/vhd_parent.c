@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "arith.h"
+#include "budget.h"
 #include "cleanup.h"
 #include "fail.h"
 #include "vhd_read.h"
@@ -207,11 +208,16 @@ static int names_collect(struct vhd_image *image,
 }
 
 int vhd_parent_read(struct vhd_image *image, const struct vhd_header_disk *disk,
-                    struct ds_error *err)
+                    struct ds_budget *budget, struct ds_error *err)
 {
-    struct vhd_parent *parent = calloc(1, sizeof(*parent));
-    int result = 0;
+    struct vhd_parent *parent;
+    int result = ds_budget_memory(budget, image->base.files[0],
+                                  "vhd: parent locators: bytes",
+                                  sizeof(*parent) + VHD_LOCATOR_BYTES_MAX, err);
 
+    if (result != 0)
+        return result;
+    parent = calloc(1, sizeof(*parent));
     if (parent == NULL)
         return ds_fail_memory(err);
     image->parent = parent;

@@ -183,7 +183,7 @@ static int fixed_check(const struct vhd_image *image, struct ds_file *file,
 }
 
 static int header_read(struct vhd_image *image, struct ds_file *file,
-                       struct ds_error *err)
+                       struct ds_budget *budget, struct ds_error *err)
 {
     uint64_t offset = image->layout.header_offset_bytes;
     struct vhd_header_disk disk;
@@ -199,12 +199,12 @@ static int header_read(struct vhd_image *image, struct ds_file *file,
     result = vhd_header_check(&image->header, image->base.size_bytes, file,
                               offset, err);
     if (result == 0 && image->footer.disk_type == VHD_TYPE_DIFFERENCING)
-        result = vhd_parent_read(image, &disk, err);
+        result = vhd_parent_read(image, &disk, budget, err);
     return result;
 }
 
 static int dynamic_open(struct vhd_image *image, struct ds_file *file,
-                        struct ds_error *err)
+                        struct ds_budget *budget, struct ds_error *err)
 {
     struct vhd_layout *layout = &image->layout;
     const struct vhd_header *header = &image->header;
@@ -214,7 +214,7 @@ static int dynamic_open(struct vhd_image *image, struct ds_file *file,
     layout->size_bytes = image->base.size_bytes;
     layout->head_end_bytes = VHD_FOOTER_BYTES;
     layout->header_offset_bytes = image->footer.data_offset_bytes;
-    result = header_read(image, file, err);
+    result = header_read(image, file, budget, err);
     if (result != 0)
         return result;
     layout->block_bytes = header->block_size_bytes;
@@ -258,7 +258,7 @@ int vhd_open(struct ds_file *file, const struct ds_open_context *context,
         image->base.size_bytes = vhd_size_bytes(&image->footer);
         result = image->footer.disk_type == VHD_TYPE_FIXED
                      ? fixed_check(image, file, err)
-                     : dynamic_open(image, file, err);
+                     : dynamic_open(image, file, context->budget, err);
     }
     if (result != 0) {
         vhd_close(&image->base);

@@ -43,6 +43,6 @@ struct vhd_image {
 /** The parent locators and names of the header `disk`, which lies at
  * layout.header_offset_bytes; into image->parent. */
 int vhd_parent_read(struct vhd_image *image, const struct vhd_header_disk *disk,
-                    struct ds_error *err);
+                    struct ds_budget *budget, struct ds_error *err);
 
 #endif

@@ -92,12 +92,14 @@ struct vhdx_overlay {
     size_t patch_count;
     uint8_t *sectors; /* what patches point into */
     uint64_t entry_count;
-    uint64_t last_file_bytes; /* the file is this long after the replay */
+    uint64_t file_bytes; /* the file is this long after the replay: what is
+                            behind its end reads as zeros */
 };
 
 /** Find the log's active sequence and load it. */
 int vhdx_log_load(struct ds_file *file, const struct vhdx_header *header,
-                  struct vhdx_overlay *out, struct ds_error *err);
+                  struct ds_budget *budget, struct vhdx_overlay *out,
+                  struct ds_error *err);
 /** Put the patches over `bytes`, which were read at `offset_bytes`. */
 void vhdx_overlay_apply(const struct vhdx_overlay *overlay,
                         uint64_t offset_bytes, uint8_t *bytes,
@@ -128,6 +130,7 @@ struct vhdx_image {
     bool header_valid[2];
     unsigned region_table_index;
     bool region_table_valid[2];
+    struct ds_budget *budget;    /* while it is opened */
     struct vhdx_overlay overlay; /* empty when the log is */
     struct vhdx_region_entry *regions;
     size_t region_count;
@@ -145,13 +148,20 @@ static inline bool vhdx_has_parent(const struct vhdx_image *vhdx)
     return (vhdx->parameters.flags & VHDX_HAS_PARENT) != 0;
 }
 
-/** ds_file_read with the log's patches over it. */
+/** The file's size, after the replay. */
+static inline uint64_t vhdx_file_bytes(const struct vhdx_image *vhdx)
+{
+    return ds_max_u64(vhdx->overlay.file_bytes,
+                      vhdx->image.files[0]->size_bytes);
+}
+
+/** ds_file_read of the file as the replayed log has it. */
 int vhdx_read(struct vhdx_image *vhdx, uint64_t offset_bytes, void *buffer,
               size_t length_bytes, struct ds_error *err);
 int vhdx_metadata_read(struct vhdx_image *vhdx, struct ds_error *err);
 
-/** ds_window_view with the log's patches over it. `noted` are two numbers of
- * the cursor's scratch, for this window alone. */
+/** ds_window_view of the file as the replayed log has it. `noted` are two
+ * numbers of the cursor's scratch, for this window alone. */
 int vhdx_window_view(struct vhdx_image *vhdx, struct ds_window *window,
                      uint64_t noted[2], uint64_t offset_bytes, size_t least,
                      size_t most, const uint8_t **bytes, size_t *available,

@@ -15,17 +15,60 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "budget.h"
 #include "cleanup.h"
 #include "fail.h"
 #include "vhdx.h"
+
+/* The same where the file ends before what is asked for, and the replay makes
+ * it longer. The window then holds more than the file does. */
+static int view_grown(struct vhdx_image *vhdx, struct ds_window *window,
+                      uint64_t noted[2], uint64_t offset_bytes, size_t least,
+                      size_t most, const uint8_t **bytes, size_t *available,
+                      struct ds_error *err)
+{
+    uint64_t skip = offset_bytes - window->offset_bytes;
+    int result;
+
+    if (window->file != vhdx->image.files[0] ||
+        offset_bytes < window->offset_bytes ||
+        !ds_range_fits(skip, least, window->length_bytes)) {
+        uint64_t length = ds_min_u64(DS_WINDOW_BYTES_MAX,
+                                     vhdx_file_bytes(vhdx) - offset_bytes);
+
+        if (window->buffer == NULL)
+            window->buffer = malloc(DS_WINDOW_BYTES_MAX);
+        if (window->buffer == NULL)
+            return ds_fail_memory(err);
+        window->file = NULL;
+        result =
+            vhdx_read(vhdx, offset_bytes, window->buffer, (size_t)length, err);
+        if (result != 0)
+            return result;
+        window->file = vhdx->image.files[0];
+        window->offset_bytes = noted[0] = offset_bytes;
+        window->length_bytes = noted[1] = length;
+        skip = 0;
+    }
+    *bytes = window->buffer + skip;
+    *available = (size_t)ds_min_u64(window->length_bytes - skip, most);
+    *available -= *available % least;
+    return 0;
+}
 
 int vhdx_window_view(struct vhdx_image *vhdx, struct ds_window *window,
                      uint64_t noted[2], uint64_t offset_bytes, size_t least,
                      size_t most, const uint8_t **bytes, size_t *available,
                      struct ds_error *err)
 {
-    int result = ds_window_view(window, vhdx->image.files[0], offset_bytes,
-                                least, most, bytes, available, err);
+    int result;
+
+    if (!ds_range_fits(offset_bytes, least, vhdx->image.files[0]->size_bytes) &&
+        ds_range_fits(offset_bytes, least, vhdx_file_bytes(vhdx)))
+        return view_grown(vhdx, window, noted, offset_bytes, least, most, bytes,
+                          available, err);
+    result = ds_window_view(window, vhdx->image.files[0], offset_bytes, least,
+                            most, bytes, available, err);
 
     if (result != 0) {
         noted[1] = 0;
@@ -69,13 +112,13 @@ static int check_entry(const struct vhdx_image *vhdx, uint64_t chunk,
                           " lies in the headers, have offset %" PRIu64
                           " expect 1 MiB or more",
                           chunk, offset);
-    if (ds_range_fits(offset, VHDX_BITMAP_BLOCK_BYTES, file->size_bytes))
+    if (ds_range_fits(offset, VHDX_BITMAP_BLOCK_BYTES, vhdx_file_bytes(vhdx)))
         return 0;
     return ds_fail_at(err, file, at, DS_ERR_CORRUPT,
                       "vhdx: bat: sector bitmap %" PRIu64
                       " ends past the file, have offset %" PRIu64
                       " expect it and 1 MiB within %" PRIu64,
-                      chunk, offset, file->size_bytes);
+                      chunk, offset, vhdx_file_bytes(vhdx));
 }
 
 static int offset_compare(const void *left, const void *right)
@@ -109,7 +152,13 @@ static int check_distinct(const struct vhdx_image *vhdx, struct ds_error *err)
 int vhdx_bitmaps_load(struct vhdx_image *vhdx, struct ds_error *err)
 {
     const struct vhdx_geometry *geometry = &vhdx->geometry;
+    int result = ds_budget_memory(
+        vhdx->budget, vhdx->image.files[0],
+        "vhdx: bat: bytes of sector bitmaps",
+        2 * geometry->chunk_count * sizeof(*vhdx->bitmap_offsets), err);
 
+    if (result != 0)
+        return result;
     vhdx->bitmap_offsets =
         calloc(geometry->chunk_count, sizeof(*vhdx->bitmap_offsets));
     if (vhdx->bitmap_offsets == NULL)
@@ -120,7 +169,8 @@ int vhdx_bitmaps_load(struct vhdx_image *vhdx, struct ds_error *err)
         uint64_t at = vhdx->bat.offset_bytes + index * VHDX_BAT_ENTRY_BYTES;
         uint64_t entry;
         ds_le64 wire;
-        int result = vhdx_read(vhdx, at, &wire, sizeof(wire), err);
+
+        result = vhdx_read(vhdx, at, &wire, sizeof(wire), err);
 
         if (result != 0)
             return result;

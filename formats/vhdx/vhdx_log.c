@@ -2,7 +2,8 @@
 /*
  * Replay of the log in memory (2.3). The file is never written: what the log
  * would write becomes a list of patches, laid over every later read of region
- * tables, metadata and BAT.
+ * tables, metadata and BAT. Where it would make the file longer (2.3.3), what
+ * is behind the file's end reads as zeros.
  *
  * The log is a ring of 4 KiB sectors that holds entries of many ages:
  *
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "budget.h"
 #include "cleanup.h"
 #include "fail.h"
 #include "vhdx.h"
@@ -40,6 +42,7 @@
 
 struct ring {
     struct ds_file *file;
+    struct ds_budget *budget;
     uint64_t offset_bytes; /* of the log in the file */
     uint32_t length_bytes;
     struct ds_guid guid;
@@ -277,14 +280,14 @@ static int entry_patches(const struct ring *ring, const uint8_t *bytes,
         } else {
             patch.length_bytes = ds_le64_get(wire.LeadingBytes);
         }
-        if (!ds_range_fits(patch.offset_bytes, patch.length_bytes,
-                           ring->file->size_bytes))
-            return ds_fail_at(
-                err, ring->file, ring->offset_bytes, DS_ERR_UNSUPPORTED,
-                "vhdx: log: replay would grow the file, which "
-                "is not supported yet, have %" PRIu64 "+%" PRIu64
-                " expect at most %" PRIu64,
-                patch.offset_bytes, patch.length_bytes, ring->file->size_bytes);
+        if (!ds_range_fits(patch.offset_bytes, patch.length_bytes, INT64_MAX))
+            return ds_fail_at(err, ring->file, ring->offset_bytes,
+                              DS_ERR_CORRUPT,
+                              "vhdx: log: descriptor, have %" PRIu64 "+%" PRIu64
+                              " expect it to end within a file's largest size",
+                              patch.offset_bytes, patch.length_bytes);
+        overlay->file_bytes = ds_max_u64(
+            overlay->file_bytes, patch.offset_bytes + patch.length_bytes);
         overlay->patches[overlay->patch_count++] = patch;
     }
     return 0;
@@ -318,6 +321,7 @@ static int sequence_load(struct ring *ring, const struct sequence *active,
     uint64_t patch_count = 0, sector_count = 0;
     uint32_t passed = 0;
     size_t sectors_used = 0;
+    int result;
 
     sequence_count(ring, active, &patch_count, &sector_count);
     if (patch_count > PATCH_COUNT_MAX)
@@ -325,6 +329,13 @@ static int sequence_load(struct ring *ring, const struct sequence *active,
                           "vhdx: log: descriptors, have %" PRIu64
                           " expect at most %u",
                           patch_count, PATCH_COUNT_MAX);
+    result = ds_budget_memory(ring->budget, ring->file,
+                              "vhdx: log: bytes of updates",
+                              (patch_count + 1) * sizeof(*overlay->patches) +
+                                  (sector_count + 1) * SECTOR,
+                              err);
+    if (result != 0)
+        return result;
     overlay->patches = calloc(patch_count + 1, sizeof(*overlay->patches));
     overlay->sectors = calloc(sector_count + 1, SECTOR);
     if (overlay->patches == NULL || overlay->sectors == NULL)
@@ -332,7 +343,8 @@ static int sequence_load(struct ring *ring, const struct sequence *active,
     while (passed < active->length_bytes) {
         uint32_t at = (uint32_t)(((uint64_t)active->begin_bytes + passed) %
                                  ring->length_bytes);
-        int result =
+
+        result =
             entry_patches(ring, ring->bytes + at, overlay, &sectors_used, err);
 
         if (result != 0)
@@ -353,6 +365,11 @@ static int ring_read(struct ring *ring, struct ds_error *err)
                           "vhdx: log: length of a log to replay, have %zu "
                           "expect at most %" PRIu64,
                           length, LOG_BYTES_MAX);
+    result = ds_budget_memory(
+        ring->budget, ring->file, "vhdx: log: bytes to replay",
+        2 * length + length / SECTOR * sizeof(*ring->entry_bytes), err);
+    if (result != 0)
+        return result;
     ring->bytes = malloc(2 * length);
     ring->entry_bytes = malloc(length / SECTOR * sizeof(*ring->entry_bytes));
     if (ring->bytes == NULL || ring->entry_bytes == NULL)
@@ -368,10 +385,12 @@ static int ring_read(struct ring *ring, struct ds_error *err)
 }
 
 int vhdx_log_load(struct ds_file *file, const struct vhdx_header *header,
-                  struct vhdx_overlay *out, struct ds_error *err)
+                  struct ds_budget *budget, struct vhdx_overlay *out,
+                  struct ds_error *err)
 {
     struct ring ring = {
         .file = file,
+        .budget = budget,
         .offset_bytes = header->log_offset_bytes,
         .length_bytes = header->log_length_bytes,
         .guid = header->log_guid,
@@ -384,7 +403,7 @@ int vhdx_log_load(struct ds_file *file, const struct vhdx_header *header,
         result = find_active(&ring, &active, err);
     if (result == 0) {
         head = entry_decode(ring.bytes + active.head_bytes);
-        out->last_file_bytes = head.last_file_bytes;
+        out->file_bytes = ds_min_u64(head.last_file_bytes, INT64_MAX);
         if (head.flushed_file_bytes > file->size_bytes)
             result =
                 ds_fail_at(err, file, ring.offset_bytes + active.head_bytes,

@@ -16,9 +16,18 @@
 int vhdx_read(struct vhdx_image *vhdx, uint64_t offset_bytes, void *buffer,
               size_t length_bytes, struct ds_error *err)
 {
-    int result = ds_file_read(vhdx->image.files[0], offset_bytes, buffer,
-                              length_bytes, err);
+    struct ds_file *file = vhdx->image.files[0];
+    size_t there = length_bytes;
+    int result = 0;
 
+    if (ds_range_fits(offset_bytes, length_bytes, vhdx_file_bytes(vhdx)))
+        there = (size_t)ds_min_u64(
+            length_bytes,
+            file->size_bytes - ds_min_u64(offset_bytes, file->size_bytes));
+    if (there > 0)
+        result = ds_file_read(file, offset_bytes, buffer, there, err);
+    if (result == 0)
+        memset((uint8_t *)buffer + there, 0, length_bytes - there);
     if (result == 0)
         vhdx_overlay_apply(&vhdx->overlay, offset_bytes, buffer, length_bytes);
     return result;
@@ -183,7 +192,7 @@ static int add_region(struct vhdx_image *vhdx,
                           "vhdx: region table: the same region twice, have %s",
                           text);
     result = vhdx_region_entry_check(entry, file, offset_bytes,
-                                     file->size_bytes, err);
+                                     vhdx_file_bytes(vhdx), err);
     if (result != 0)
         return result;
     if (known != NULL)
@@ -243,6 +252,11 @@ static int read_regions(struct vhdx_image *vhdx, struct ds_error *err)
                           "vhdx: region table: EntryCount, have %" PRIu32
                           " expect at most %u",
                           entry_count, VHDX_ENTRY_COUNT_MAX);
+    result = ds_budget_memory(vhdx->budget, file,
+                              "vhdx: region table: bytes of regions",
+                              (entry_count + 1) * sizeof(*vhdx->regions), err);
+    if (result != 0)
+        return result;
     vhdx->regions = calloc(entry_count + 1, sizeof(*vhdx->regions));
     if (vhdx->regions == NULL)
         return ds_fail_memory(err);
@@ -277,10 +291,10 @@ static bool inside(const struct vhdx_patch *patch, uint64_t offset_bytes,
                offset_bytes + length_bytes;
 }
 
-/* The log must not be used for payload blocks (2.3), and headers are written
- * without it. The BAT says where the sector bitmaps are, so this comes last.
- * Patches to what we read through the overlay are honoured, any other would be
- * lost. */
+/* "The log MUST be used to perform updates to all metadata except the header
+ * and MUST NOT be used for updates to the payload blocks" (2.3). The BAT says
+ * where the sector bitmaps are, so this comes last. Patches to what we read
+ * through the overlay are honoured, any other would be lost. */
 static int check_patches(const struct vhdx_image *vhdx, struct ds_error *err)
 {
     for (size_t i = 0; i < vhdx->overlay.patch_count; i++) {
@@ -297,8 +311,7 @@ static int check_patches(const struct vhdx_image *vhdx, struct ds_error *err)
                           vhdx->header.log_offset_bytes, DS_ERR_UNSUPPORTED,
                           "vhdx: log: replay into other than region tables, "
                           "metadata, bat and sector bitmaps is not "
-                          "supported yet, have "
-                          "%" PRIu64 "+%" PRIu64,
+                          "supported, have %" PRIu64 "+%" PRIu64,
                           patch->offset_bytes, patch->length_bytes);
     }
     return 0;
@@ -321,20 +334,6 @@ static int check_bat(struct vhdx_image *vhdx, struct ds_error *err)
     return 0;
 }
 
-/* Twice as a ring, at most once as what it patches. */
-static int load_log(struct vhdx_image *vhdx, struct ds_budget *budget,
-                    struct ds_error *err)
-{
-    struct ds_file *file = vhdx->image.files[0];
-    int result =
-        ds_budget_memory(budget, file, "vhdx: log: bytes to replay",
-                         UINT64_C(3) * vhdx->header.log_length_bytes, err);
-
-    return result != 0
-               ? result
-               : vhdx_log_load(file, &vhdx->header, &vhdx->overlay, err);
-}
-
 int vhdx_open(struct ds_file *file, const struct ds_open_context *context,
               struct ds_image **out, struct ds_error *err)
 {
@@ -346,11 +345,13 @@ int vhdx_open(struct ds_file *file, const struct ds_open_context *context,
     vhdx->image.format = &vhdx_format_ops;
     vhdx->image.file_count = 1;
     vhdx->image.files[0] = file;
+    vhdx->budget = context->budget;
     result = read_identifier(vhdx, err);
     if (result == 0)
         result = read_headers(vhdx, err);
     if (result == 0 && !vhdx_guid_is_zero(&vhdx->header.log_guid))
-        result = load_log(vhdx, context->budget, err);
+        result = vhdx_log_load(file, &vhdx->header, vhdx->budget,
+                               &vhdx->overlay, err);
     if (result == 0)
         result = read_regions(vhdx, err);
     if (result == 0)
@@ -365,6 +366,7 @@ int vhdx_open(struct ds_file *file, const struct ds_open_context *context,
         vhdx_close(&vhdx->image);
         return result;
     }
+    vhdx->budget = NULL;
     *out = &vhdx->image;
     return 0;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "budget.h"
 #include "cleanup.h"
 #include "fail.h"
 #include "vhdx.h"
@@ -199,10 +200,16 @@ static void collect_names(const struct locator *locator,
 int vhdx_parent_read(struct vhdx_image *vhdx, uint64_t offset_bytes,
                      uint32_t length_bytes, struct ds_error *err)
 {
-    ds_auto(locator_free) struct locator *locator = calloc(1, sizeof(*locator));
-    struct vhdx_parent *parent = calloc(1, sizeof(*parent));
-    int result;
+    ds_auto(locator_free) struct locator *locator = NULL;
+    struct vhdx_parent *parent;
+    int result = ds_budget_memory(
+        vhdx->budget, vhdx->image.files[0], "vhdx: parent locator: bytes",
+        sizeof(*locator) + sizeof(*parent) + length_bytes, err);
 
+    if (result != 0)
+        return result;
+    locator = calloc(1, sizeof(*locator));
+    parent = calloc(1, sizeof(*parent));
     vhdx->parent = parent;
     if (locator == NULL || parent == NULL)
         return ds_fail_memory(err);

@@ -48,19 +48,42 @@ static int check_payload(const struct vhdx_image *vhdx, uint64_t block_index,
                           " lies in the headers, have offset %" PRIu64
                           " expect 1 MiB or more",
                           block_index, offset);
-    if (ds_range_fits(offset, visible, file->size_bytes))
+    if (ds_range_fits(offset, visible, vhdx_file_bytes(vhdx)))
         return 0;
-    if (ds_range_fits(offset, visible, vhdx->overlay.last_file_bytes))
-        return ds_fail_at(err, file, at, DS_ERR_UNSUPPORTED,
-                          "vhdx: log: replay would grow the file, which is "
-                          "not supported yet, have %" PRIu64
-                          " bytes expect LastFileOffset %" PRIu64,
-                          file->size_bytes, vhdx->overlay.last_file_bytes);
     return ds_fail_at(err, file, at, DS_ERR_CORRUPT,
                       "vhdx: bat: block %" PRIu64
                       " ends past the file, have %" PRIu64 "+%" PRIu64
                       " expect at most %" PRIu64,
-                      block_index, offset, visible, file->size_bytes);
+                      block_index, offset, visible, vhdx_file_bytes(vhdx));
+}
+
+/* What lies behind the file's end, where only the replay would have made room
+ * for it, is zeros. */
+static int end_with_file(const struct vhdx_image *vhdx, struct ds_extent *out,
+                         struct ds_error *err)
+{
+    struct ds_file *file = vhdx->image.files[0];
+    uint64_t there;
+
+    if (out->kind != DS_EXTENT_DATA ||
+        ds_range_fits(out->file_offset_bytes, out->length_bytes,
+                      file->size_bytes))
+        return 0;
+    if (file->size_bytes % DS_SECTOR_BYTES != 0)
+        return ds_fail_at(err, file, file->size_bytes, DS_ERR_CORRUPT,
+                          "vhdx: log: size of a file that the replay makes "
+                          "longer, have %" PRIu64 " expect whole sectors",
+                          file->size_bytes);
+    there =
+        file->size_bytes - ds_min_u64(out->file_offset_bytes, file->size_bytes);
+    if (there > 0) {
+        out->length_bytes = there;
+        return 0;
+    }
+    out->kind = DS_EXTENT_ZERO;
+    out->file_index = DS_FILE_NONE;
+    out->file_offset_bytes = 0;
+    return 0;
 }
 
 /* What the states mean (2.5.1.1). 1 and 3 may read as zeros, 2 must, and none
@@ -217,7 +240,7 @@ static int partial_extent(struct vhdx_image *vhdx, struct ds_cursor *cursor,
     }
     out->length_bytes =
         ds_min_u64(run, vhdx->image.size_bytes - out->guest_offset_bytes);
-    return 0;
+    return end_with_file(vhdx, out, err);
 }
 
 int vhdx_extent_at(struct ds_image *image, struct ds_cursor *cursor,
@@ -256,8 +279,8 @@ int vhdx_extent_at(struct ds_image *image, struct ds_cursor *cursor,
         offset = entry & VHDX_BAT_OFFSET_MASK;
         /* Those after the first must fit as wholes; a last one that does
          * not is looked at by the next call. */
-        count_max = ds_min_u64(
-            count_max, (image->files[0]->size_bytes - offset) / block_bytes);
+        count_max = ds_min_u64(count_max,
+                               (vhdx_file_bytes(vhdx) - offset) / block_bytes);
         count = run_present(&walk, entry, block_bytes, count_max);
         out->file_index = 0;
         out->file_offset_bytes = offset + within;
@@ -266,7 +289,7 @@ int vhdx_extent_at(struct ds_image *image, struct ds_cursor *cursor,
     }
     out->length_bytes = ds_min_u64(count * block_bytes - within,
                                    image->size_bytes - guest_offset_bytes);
-    return 0;
+    return end_with_file(vhdx, out, err);
 }
 
 int vhdx_regions(struct ds_image *image, ds_region_fn *region, void *user,

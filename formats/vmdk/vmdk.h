@@ -70,8 +70,8 @@ int vmdk_sparse_open(struct ds_file *file, struct vmdk_sparse *sparse,
                      struct ds_error *err);
 
 /** Make *out, whose kind and file_offset name a grain's marker, what lies
- * behind that: ENCODED, or HOLE when the grain has no data. `grain` is the
- * grain's number in the extent, `seen_bytes` what the guest sees of it. */
+ * behind that: ENCODED. `grain` is the grain's number in the extent,
+ * `seen_bytes` what the guest sees of it. */
 int vmdk_stream_grain(struct ds_file *file, const struct vmdk_sparse *sparse,
                       struct ds_window *window, uint64_t grain,
                       uint64_t seen_bytes, struct ds_extent *out,
@@ -141,8 +141,8 @@ struct vmdk_descriptor {
 /** Read `length_bytes` of text at `offset_bytes` and parse them. Whatever we
  * do not read (deltas, encryption, devices, streams) is refused by name. */
 int vmdk_descriptor_read(struct ds_file *file, uint64_t offset_bytes,
-                         uint64_t length_bytes, struct vmdk_descriptor *out,
-                         struct ds_error *err);
+                         uint64_t length_bytes, struct ds_budget *budget,
+                         struct vmdk_descriptor *out, struct ds_error *err);
 void vmdk_descriptor_free(struct vmdk_descriptor *descriptor);
 
 /** A content id: 1 to 8 hexadecimal digits. */

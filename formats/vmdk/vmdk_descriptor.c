@@ -17,11 +17,13 @@
 #include <strings.h>
 
 #include "arith.h"
+#include "budget.h"
 #include "fail.h"
 #include "vmdk.h"
 
 struct parser {
     const struct ds_file *file;
+    struct ds_budget *budget;
     uint64_t offset_bytes; /* of the text in the file */
     struct vmdk_descriptor *descriptor;
     bool is_padded; /* there is room behind the text, so it is all there */
@@ -178,14 +180,22 @@ static int parse_place(const struct parser *parser, char *text,
     return 0;
 }
 
-static int add_line(struct vmdk_descriptor *descriptor,
+static int add_line(const struct parser *parser,
                     const struct vmdk_extent_line *line, struct ds_error *err)
 {
+    struct vmdk_descriptor *descriptor = parser->descriptor;
+
     if (descriptor->line_count == descriptor->line_capacity) {
         size_t capacity = descriptor->line_capacity * 2 + 8;
-        struct vmdk_extent_line *lines =
-            reallocarray(descriptor->lines, capacity, sizeof(*lines));
+        struct vmdk_extent_line *lines;
+        /* Each time anew, since both lie in memory while it grows. */
+        int result = ds_budget_memory(parser->budget, parser->file,
+                                      "vmdk: descriptor: bytes of extent lines",
+                                      capacity * sizeof(*lines), err);
 
+        if (result != 0)
+            return result;
+        lines = reallocarray(descriptor->lines, capacity, sizeof(*lines));
         if (lines == NULL)
             return ds_fail_memory(err);
         descriptor->lines = lines;
@@ -224,7 +234,7 @@ static int parse_extent(const struct parser *parser, char *text,
     if (result == 0 && line.kind != VMDK_EXTENT_ZERO)
         result = parse_place(parser, text, &line, err);
     if (result == 0)
-        result = add_line(parser->descriptor, &line, err);
+        result = add_line(parser, &line, err);
     return result;
 }
 
@@ -436,10 +446,11 @@ static int parse_text(const struct parser *parser, struct ds_error *err)
 }
 
 int vmdk_descriptor_read(struct ds_file *file, uint64_t offset_bytes,
-                         uint64_t length_bytes, struct vmdk_descriptor *out,
-                         struct ds_error *err)
+                         uint64_t length_bytes, struct ds_budget *budget,
+                         struct vmdk_descriptor *out, struct ds_error *err)
 {
     struct parser parser = { .file = file,
+                             .budget = budget,
                              .offset_bytes = offset_bytes,
                              .descriptor = out };
     int result;
@@ -450,6 +461,10 @@ int vmdk_descriptor_read(struct ds_file *file, uint64_t offset_bytes,
                           " bytes expect at most %" PRIu64,
                           length_bytes, VMDK_DESCRIPTOR_BYTES_MAX);
     *out = (struct vmdk_descriptor){ 0 };
+    result = ds_budget_memory(budget, file, "vmdk: descriptor: bytes of text",
+                              length_bytes, err);
+    if (result != 0)
+        return result;
     /* The end is always there: padding is zeros, and one is added. */
     out->text = calloc(1, length_bytes + 1);
     if (out->text == NULL)

@@ -183,15 +183,22 @@ static int append_extent(struct vmdk_image *image,
     return result;
 }
 
-static int allocate_extents(struct vmdk_image *image, struct ds_error *err)
+static int allocate_extents(struct vmdk_image *image, struct ds_budget *budget,
+                            struct ds_error *err)
 {
     const struct vmdk_descriptor *descriptor = &image->descriptor;
+    int result;
 
     if (descriptor->line_count == 0)
         return ds_fail_at(err, image->image.files[0], DS_OFFSET_NONE,
                           DS_ERR_CORRUPT,
                           "vmdk: descriptor: extents, have none expect at "
                           "least one");
+    result = ds_budget_memory(
+        budget, image->image.files[0], "vmdk: descriptor: bytes of extents",
+        descriptor->line_count * sizeof(*image->extents), err);
+    if (result != 0)
+        return result;
     image->extents = calloc(descriptor->line_count, sizeof(*image->extents));
     return image->extents != NULL ? 0 : ds_fail_memory(err);
 }
@@ -203,17 +210,10 @@ static int open_text(struct vmdk_image *image,
     const char *names[DS_IMAGE_FILE_COUNT_MAX] = { NULL };
     struct ds_file *file = image->image.files[0];
     int result = vmdk_descriptor_read(file, 0, file->size_bytes,
-                                      &image->descriptor, err);
+                                      context->budget, &image->descriptor, err);
 
     if (result == 0)
-        result = ds_budget_memory(
-            context->budget, file, "vmdk: descriptor: bytes",
-            file->size_bytes + image->descriptor.line_count *
-                                   (sizeof(*image->descriptor.lines) +
-                                    sizeof(*image->extents)),
-            err);
-    if (result == 0)
-        result = allocate_extents(image, err);
+        result = allocate_extents(image, context->budget, err);
     for (size_t i = 0; result == 0 && i < image->descriptor.line_count; i++) {
         const struct vmdk_extent_line *line = &image->descriptor.lines[i];
         uint32_t index = 0;
@@ -250,7 +250,8 @@ static int check_embedded(struct ds_file *file,
 }
 
 /* The name inside may be another: the file was renamed. It is not looked at. */
-static int open_monolithic(struct vmdk_image *image, struct ds_error *err)
+static int open_monolithic(struct vmdk_image *image, struct ds_budget *budget,
+                           struct ds_error *err)
 {
     struct ds_file *file = image->image.files[0];
     const struct vmdk_extent_line *line;
@@ -263,9 +264,9 @@ static int open_monolithic(struct vmdk_image *image, struct ds_error *err)
     if (result == 0)
         result = vmdk_descriptor_read(
             file, sparse.header.descriptor_offset_bytes,
-            sparse.header.descriptor_bytes, &image->descriptor, err);
+            sparse.header.descriptor_bytes, budget, &image->descriptor, err);
     if (result == 0)
-        result = allocate_extents(image, err);
+        result = allocate_extents(image, budget, err);
     if (result != 0)
         return result;
     line = &image->descriptor.lines[0];
@@ -295,7 +296,7 @@ static int open_kind(struct vmdk_image *image,
         return result;
     switch (vmdk_sparse_kind(head, head_bytes)) {
     case VMDK_SPARSE_HOSTED:
-        return open_monolithic(image, err);
+        return open_monolithic(image, context->budget, err);
     case VMDK_SPARSE_COWD:
     case VMDK_SPARSE_SESPARSE:
         return fail_lone_extent(file, err);

@@ -294,12 +294,6 @@ int vmdk_stream_grain(struct ds_file *file, const struct vmdk_sparse *sparse,
                           "vmdk: grain marker: guest sector, have %" PRIu64
                           " expect %" PRIu64,
                           ds_le64_get(marker->val), sector);
-    if (size == 0 && ds_le32_get(marker->type) == 0) {
-        out->kind = DS_EXTENT_HOLE;
-        out->file_index = DS_FILE_NONE;
-        out->file_offset_bytes = 0;
-        return 0;
-    }
     offset += VMDK_GRAIN_MARKER_BYTES;
     if (size == 0 || size > stored_bytes_max(sparse->header.grain_bytes) ||
         !ds_range_fits(offset, size, file->size_bytes))

@@ -33,6 +33,7 @@ struct local_file {
     bool is_reopened; /* a target being read back */
     pthread_mutex_t layout_lock;
     struct local_layout *layout; /* local_physical.c; or NULL */
+    bool has_no_tree; /* local_btrfs.c could not read it: do not ask again */
     _Atomic int direct_fd; /* local_direct.c: 0: not tried, -1: none, else the
                               descriptor plus one */
     bool reads_direct;     /* large reads go past the page cache */
@@ -89,6 +90,8 @@ int local_open_reference(const struct ds_file *from,
 /* local_lock.c */
 int local_quiesce(struct ds_file *file, struct ds_error *err);
 int local_check_unchanged(struct ds_file *file, struct ds_error *err);
+/* local_vmware.c */
+int local_check_vmware(const struct local_file *file, struct ds_error *err);
 
 /* local_physical.c */
 int local_physical(struct ds_file *file, uint64_t offset_bytes,
@@ -103,8 +106,8 @@ void local_drop_layout(struct local_file *file);
 
 /* local_btrfs.c */
 /** What the tree has from `begin_bytes` on, where an extent begins: holes are
- * left out; *end_bytes is how far the answer holds. False where this is no
- * btrfs, or may not be read. The caller has flushed the file. */
+ * left out; *end_bytes is how far the answer holds. The file is flushed first.
+ * False where this is no btrfs, or may not be read. */
 bool local_btrfs_layout(int fd, uint64_t begin_bytes,
                         struct ds_physical_extent *extents,
                         size_t extent_count_max, size_t *count,
@@ -122,6 +125,9 @@ bool local_is_nocow(int fd);
 bool local_is_realtime(int fd);
 /** Whether a filesystem that could not be probed is one that shares. */
 bool local_guess_reflink(int fd);
+/** The options of the mount that `fd` lies in, as /proc/self/mountinfo has
+ * them, or NULL; the caller's to free. */
+char *local_mount_options(int fd);
 /** Whether both lie on one filesystem (btrfs by fsid). */
 bool local_same_filesystem(int fd_a, int fd_b);
 
@@ -143,6 +149,9 @@ int local_name_for(const struct ds_file *source, const char *target_path,
                    char **out, struct ds_error *err);
 int local_domain(struct ds_file *source, const char *target_path,
                  struct ds_clone_domain *out, struct ds_error *err);
+/** FICLONERANGE; 0 or -errno. */
+int local_clone(int source_fd, int target_fd, uint64_t source_offset_bytes,
+                uint64_t target_offset_bytes, uint64_t length_bytes);
 /** The clone operations; 0 or -errno, as all below. */
 int local_clone_range(const struct ds_run *run, const struct ds_op *op);
 int local_clone_file(const struct ds_run *run, const struct ds_op *op);
@@ -206,11 +215,16 @@ void local_prefetch(struct ds_file *file, uint64_t offset_bytes,
 int local_space(const char *target_path, struct ds_space *out,
                 struct ds_error *err);
 
+/* local_describe.c */
+int local_describe(const char *path, bool probe, struct ds_storage *out,
+                   struct ds_error *err);
+
 /* local_install.c */
 int local_install(struct ds_file *target, bool replace, struct ds_error *err);
 int local_install_part(struct ds_file *target, struct ds_error *err);
 void local_settle(struct ds_file *target);
-int local_abandoned(const char *path, bool remove, struct ds_error *err);
+int local_abandoned(const char *path, const char *first, bool remove,
+                    struct ds_error *err);
 bool local_has_replaced(const struct ds_file *target);
 void local_discard(struct ds_file *target);
 

@@ -97,6 +97,7 @@ bool local_btrfs_layout(int fd, uint64_t begin_bytes,
 
     *count = 0;
     if (local_magic(fd) != BTRFS_SUPER_MAGIC || fstat(fd, &status) != 0 ||
+        (begin_bytes == 0 && fdatasync(fd) != 0) ||
         (search = malloc(sizeof(*search) + room)) == NULL)
         return false;
     *search = (struct btrfs_ioctl_search_args_v2){

@@ -22,14 +22,14 @@
 #define GRANULARITY_BYTES_STANDARD 4096u
 #define GRANULARITY_BYTES_MAX (1024u * 1024u)
 
-static int clone_range(int source_fd, int target_fd, uint64_t source_offset,
-                       uint64_t target_offset, uint64_t length_bytes)
+int local_clone(int source_fd, int target_fd, uint64_t source_offset_bytes,
+                uint64_t target_offset_bytes, uint64_t length_bytes)
 {
     struct file_clone_range range = {
         .src_fd = source_fd,
-        .src_offset = source_offset,
+        .src_offset = source_offset_bytes,
         .src_length = length_bytes,
-        .dest_offset = target_offset,
+        .dest_offset = target_offset_bytes,
     };
     int rc;
     do
@@ -42,7 +42,7 @@ int local_clone_range(const struct ds_run *run, const struct ds_op *op)
 {
     if (op->length_bytes == 0) /* the kernel takes it for "to the end" */
         return 0;
-    return clone_range(local_of(run->sources[op->source_index])->fd,
+    return local_clone(local_of(run->sources[op->source_index])->fd,
                        local_of(run->targets[op->target_index])->fd,
                        op->source_offset_bytes, op->target_offset_bytes,
                        op->length_bytes);
@@ -80,7 +80,7 @@ static int probe(const struct local_file *source, int probe_fd,
     int rc;
     for (;;) {
         /* A length of 0 means to the end, which is right for an empty file. */
-        rc = clone_range(source->fd, probe_fd, 0, 0,
+        rc = local_clone(source->fd, probe_fd, 0, 0,
                          ds_min_u64(unit_bytes, size_bytes));
         if (rc != -EINVAL || unit_bytes >= size_bytes ||
             unit_bytes >= GRANULARITY_BYTES_MAX)

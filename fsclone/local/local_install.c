@@ -13,13 +13,14 @@
  * final names by link, and keep the .partial ones for as long as it lasts until
  * then:
  *
- *   others   link, fsync(directory)             unlink .partial
- *   first                            read back                  rename, fsync
- *   killed   |------ both names: abandoned, both go ------|--?--| complete
+ *   others   link, fsync(directory)                          unlink .partial
+ *   first                            read back  rename, fsync
+ *   killed   |-- both names, and first.partial --|-- both --| complete
+ *              abandoned: both go                  .partial goes
  *
- * So whoever comes later can tell an extent that nothing refers to from one
- * that is somebody's, and by its lock whether its maker is gone. Only between
- * the last two calls can it be left with its final name alone.
+ * The rename takes first.partial away in the same moment in which the target
+ * becomes whole. So whoever comes later can tell an extent that nothing refers
+ * to from one of a whole target, and by its lock whether its maker is gone.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -13,10 +13,8 @@
  * First we take 100 and 201, so that no QEMU starts to write, and then look
  * whether one already does: in this order nobody slips in between.
  *
- * VMware's hosted products make NAME.lck/M*.lck beside the disk, ESXi on NFS
- * .lck-<file id> in its directory.
+ * VMware's locks are files: local_vmware.c.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -27,7 +25,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cleanup.h"
 #include "fail.h"
 #include "local.h"
 
@@ -35,12 +32,6 @@
 #define QEMU_USES_WRITE 101
 #define QEMU_FORBIDS_READ 200
 #define QEMU_FORBIDS_WRITE 201
-
-static void cleanup_directory(DIR **directory)
-{
-    if (*directory != NULL)
-        (void)closedir(*directory);
-}
 
 /* Filesystems without locks cannot hold anybody's; that is not a fault. */
 static bool no_locks_here(int error)
@@ -100,71 +91,6 @@ static int check_qemu(struct local_file *file, struct ds_error *err)
     return 0;
 }
 
-static bool is_hosted_lock(const char *name)
-{
-    size_t length = strlen(name);
-    return name[0] == 'M' && length > 4 &&
-           strcmp(name + length - 4, ".lck") == 0;
-}
-
-static bool is_esxi_lock(const char *name)
-{
-    const char *digits = name + 5;
-    return strncmp(name, ".lck-", 5) == 0 && *digits != '\0' &&
-           digits[strspn(digits, "0123456789abcdefABCDEF")] == '\0';
-}
-
-/* REFUSED when `directory` has an entry that `is_lock`. No such directory, or
- * one that may not be listed, holds no lock that we could see. */
-static int check_lock_files(const struct ds_file *file, const char *directory,
-                            bool (*is_lock)(const char *name),
-                            struct ds_error *err)
-{
-    ds_auto(cleanup_directory) DIR *stream = opendir(directory);
-    if (stream == NULL)
-        return 0;
-    for (;;) {
-        const struct dirent *entry = readdir(stream);
-        if (entry == NULL)
-            return 0;
-        if (is_lock(entry->d_name))
-            return ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_REFUSED,
-                              "local: lock: VMware holds the disk: have lock "
-                              "file %.200s/%.100s expect none (remove it if "
-                              "it is stale)",
-                              directory, entry->d_name);
-    }
-}
-
-static int check_vmware_at(const struct ds_file *file, const char *path,
-                           struct ds_error *err)
-{
-    ds_autofree char *hosted = NULL;
-    if (asprintf(&hosted, "%s.lck", path) < 0) {
-        hosted = NULL;
-        return ds_fail_memory(err);
-    }
-    int rc = check_lock_files(file, hosted, is_hosted_lock, err);
-    if (rc != 0)
-        return rc;
-    ds_autofree char *directory = local_directory_of(path);
-    if (directory == NULL)
-        return ds_fail_memory(err);
-    return check_lock_files(file, directory, is_esxi_lock, err);
-}
-
-static int check_vmware(const struct local_file *file, struct ds_error *err)
-{
-    int rc = check_vmware_at(&file->base, file->base.path, err);
-    if (rc != 0)
-        return rc;
-    /* The locks lie beside the file, not beside a link to it. */
-    ds_autofree char *real = realpath(file->base.path, NULL);
-    if (real == NULL || strcmp(real, file->base.path) == 0)
-        return 0;
-    return check_vmware_at(&file->base, real, err);
-}
-
 /* How coarse a file's times may be: a tick of the kernel's clock, seconds on
  * filesystems that keep no fractions. */
 #define TICK_NS INT64_C(10000000)
@@ -214,7 +140,7 @@ int local_quiesce(struct ds_file *file, struct ds_error *err)
     struct local_file *local = local_of(file);
     int rc = check_qemu(local, err);
     if (rc == 0 && !local->is_block_device)
-        rc = check_vmware(local, err);
+        rc = local_check_vmware(local, err);
     if (rc == 0)
         rc = settle(local, err);
     if (rc != 0)

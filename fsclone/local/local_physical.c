@@ -132,13 +132,14 @@ static bool from_tree(struct local_file *file, struct local_layout *layout,
 {
     size_t count;
 
-    if (!at_extent || (!file->is_quiet && !file->is_reopened) ||
-        (layout->begin_bytes == 0 && fdatasync(file->fd) != 0) ||
-        !local_btrfs_layout(file->fd, layout->begin_bytes, layout->extents,
-                            BATCH_COUNT, &count, &layout->end_bytes))
+    if (file->has_no_tree || !at_extent ||
+        (!file->is_quiet && !file->is_reopened))
         return false;
+    file->has_no_tree =
+        !local_btrfs_layout(file->fd, layout->begin_bytes, layout->extents,
+                            BATCH_COUNT, &count, &layout->end_bytes);
     layout->count = (uint32_t)count;
-    return true;
+    return !file->has_no_tree;
 }
 
 static int check_layout(const struct local_file *file,

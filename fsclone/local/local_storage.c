@@ -95,17 +95,16 @@ bool local_same_filesystem(int fd_a, int fd_b)
            status_a.st_dev == status_b.st_dev;
 }
 
-/* CLONE is of NFSv4.2 (RFC 7862); the mount's options tell the version. */
-static bool is_nfs42(int fd)
+char *local_mount_options(int fd)
 {
     struct stat status;
     FILE *mounts = fopen("/proc/self/mountinfo", "re");
     if (mounts == NULL || fstat(fd, &status) != 0) {
         if (mounts != NULL)
             (void)fclose(mounts);
-        return false;
+        return NULL;
     }
-    ds_autofree char *line = NULL;
+    char *line = NULL;
     size_t line_bytes_max = 0;
     bool found = false;
     while (!found && getline(&line, &line_bytes_max, mounts) > 0) {
@@ -113,11 +112,20 @@ static bool is_nfs42(int fd)
         unsigned minor_number;
         found =
             sscanf(line, "%*u %*u %u:%u ", &major_number, &minor_number) == 2 &&
-            makedev(major_number, minor_number) == status.st_dev &&
-            strstr(line, "vers=4.2") != NULL;
+            makedev(major_number, minor_number) == status.st_dev;
     }
     (void)fclose(mounts);
-    return found;
+    if (found)
+        return line;
+    free(line);
+    return NULL;
+}
+
+/* CLONE is of NFSv4.2 (RFC 7862); the mount's options tell the version. */
+static bool is_nfs42(int fd)
+{
+    ds_autofree char *options = local_mount_options(fd);
+    return options != NULL && strstr(options, "vers=4.2") != NULL;
 }
 
 bool local_guess_reflink(int fd)

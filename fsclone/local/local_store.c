@@ -32,4 +32,5 @@ const struct ds_store_ops local_store_ops = {
     .has_replaced = local_has_replaced,
     .discard = local_discard,
     .space = local_space,
+    .describe = local_describe,
 };

@@ -106,9 +106,26 @@ static int clear_leftover(int directory_fd, const char *path,
     return 0;
 }
 
-/* The lock comes first: while its maker lives, nothing is looked at. */
-static int take_abandoned(const char *path, const char *partial, bool remove)
+/* Whether the target's first file is still called .partial: 1, 0, or an
+ * error; -EWOULDBLOCK while somebody makes it. The lock is held in *fd. */
+static int first_unnamed(const char *first, const char *partial, int *fd)
 {
+    *fd = open_at(AT_FDCWD, partial,
+                  O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (*fd < 0)
+        return errno == ENOENT ? 0 : -errno;
+    int rc = lock_named(*fd, AT_FDCWD, partial);
+    if (rc == 1) /* with both names it is named: rename_without_replace */
+        rc = local_has_name(*fd, AT_FDCWD, first) == 1 ? 0 : 1;
+    return rc;
+}
+
+/* The locks come first: while its maker lives, nothing is looked at. */
+static int take_abandoned(const char *path, const char *partial,
+                          const char *first, const char *first_partial,
+                          bool remove)
+{
+    ds_auto(local_cleanup_fd) int first_fd = -1;
     ds_auto(local_cleanup_fd) int fd =
         open_at(AT_FDCWD, partial,
                 O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
@@ -119,21 +136,28 @@ static int take_abandoned(const char *path, const char *partial, bool remove)
     int rc = local_is_remote(fd) ? 0 : lock_named(fd, AT_FDCWD, partial);
     if (rc == 1)
         rc = local_has_name(fd, AT_FDCWD, path);
-    if (rc == -EWOULDBLOCK)
-        return 0; /* its maker lives */
-    if (rc != 1 || !remove)
+    if (rc != 1)
+        return rc == -EWOULDBLOCK ? 0 : rc; /* its maker lives */
+    rc = first_unnamed(first, first_partial, &first_fd);
+    if (rc < 0)
+        return rc == -EWOULDBLOCK ? 0 : rc;
+    if (!remove)
         return rc;
-    if (unlinkat(AT_FDCWD, path, 0) != 0 || unlinkat(AT_FDCWD, partial, 0) != 0)
+    /* The final name first: what has only the .partial one can be cleared. */
+    if ((rc == 1 && unlinkat(AT_FDCWD, path, 0) != 0) ||
+        unlinkat(AT_FDCWD, partial, 0) != 0)
         return -errno;
-    return 1;
+    return rc;
 }
 
-int local_abandoned(const char *path, bool remove, struct ds_error *err)
+int local_abandoned(const char *path, const char *first, bool remove,
+                    struct ds_error *err)
 {
     ds_autofree char *partial = partial_of(path);
-    if (partial == NULL)
+    ds_autofree char *first_partial = partial_of(first);
+    if (partial == NULL || first_partial == NULL)
         return ds_fail_memory(err);
-    int rc = take_abandoned(path, partial, remove);
+    int rc = take_abandoned(path, partial, first, first_partial, remove);
     return rc >= 0 ? rc
                    : ds_fail_errno(err, -rc, path,
                                    "local: target: cannot clear leftover");

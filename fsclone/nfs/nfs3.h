@@ -212,9 +212,10 @@ int nfs3_link(struct nfs3 *client, const struct nfs3_handle *file,
               const struct nfs3_handle *directory, const char *name,
               uint32_t *link_count);
 
-/** Each name in a directory, until `each` says false. */
+/** Each name in a directory, until this says false. */
+typedef bool nfs3_entry_fn(void *user, const char *name, uint64_t file_id);
 int nfs3_readdir(struct nfs3 *client, const struct nfs3_handle *directory,
-                 bool (*each)(void *user, const char *name), void *user);
+                 nfs3_entry_fn *each, void *user);
 
 /** Ask how much goes into one READ or WRITE; once, before the first. */
 int nfs3_ask_limits(struct nfs3 *client, const struct nfs3_handle *file);

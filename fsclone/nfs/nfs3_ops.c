@@ -258,7 +258,7 @@ int nfs3_link(struct nfs3 *client, const struct nfs3_handle *file,
 /* -- directories ------------------------------------------------------------*/
 
 struct listing {
-    bool (*each)(void *user, const char *name);
+    nfs3_entry_fn *each;
     void *user;
     uint64_t cookie;
     cookieverf3 verifier;
@@ -278,7 +278,7 @@ static bool readdir_answered(struct nfs3_call *call, const void *result)
     for (; entry != NULL && !listing->at_end; entry = entry->nextentry)
         listing->cookie = entry->cookie;
     for (entry = have->reply.entries; entry != NULL; entry = entry->nextentry)
-        if (!listing->each(listing->user, entry->name)) {
+        if (!listing->each(listing->user, entry->name, entry->fileid)) {
             listing->at_end = true;
             break;
         }
@@ -286,7 +286,7 @@ static bool readdir_answered(struct nfs3_call *call, const void *result)
 }
 
 int nfs3_readdir(struct nfs3 *client, const struct nfs3_handle *directory,
-                 bool (*each)(void *user, const char *name), void *user)
+                 nfs3_entry_fn *each, void *user)
 {
     struct listing listing = { .each = each, .user = user };
     int status = 0;

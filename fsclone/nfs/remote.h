@@ -146,6 +146,7 @@ struct remote_account {
     uint64_t copied_bytes, copy_count; /* by the server */
     uint64_t written_bytes;            /* from here */
     uint64_t read_bytes;
+    uint64_t unsure_count; /* of what an array did and kept no record */
 };
 
 struct remote_file {
@@ -166,6 +167,7 @@ struct remote_file {
     bool installed;
     bool discarded;
     struct nfs3_verifier verifier; /* of unflushed writes */
+    struct ds_clone_via *via; /* by which its blocks are shared; NULL: CLONE */
     struct remote_account account;
 };
 
@@ -246,6 +248,8 @@ void remote_forget_windows(struct remote_file *file);
 /* remote_quiet.c */
 int remote_quiesce(struct ds_file *file, struct ds_error *err);
 int remote_check_unchanged(struct ds_file *file, struct ds_error *err);
+/* remote_vmware.c */
+int remote_check_vmware(struct remote_file *file, struct ds_error *err);
 
 /* remote_domain.c */
 int remote_domain(struct ds_file *source, const char *target_path,
@@ -270,6 +274,21 @@ int remote_space(const char *target_path, struct ds_space *out,
 int remote_plain_path(const char *path, char **out, struct ds_error *err);
 void remote_account_text(const struct ds_file *target, char *text,
                          size_t text_bytes);
+
+/* remote_describe.c */
+int remote_describe(const char *path, bool probe, struct ds_storage *out,
+                    struct ds_error *err);
+
+/* remote_via.c */
+int remote_via_domain(struct ds_file *source, const char *target_path,
+                      struct ds_clone_via *via, struct ds_clone_domain *out,
+                      struct ds_error *err);
+/** Do the next clones from ops[*at] on that are an array's to do, set their
+ * statuses and move *at on. 1; 0 when there are no more. `numbers` is what the
+ * user is told while the array works. */
+int remote_via_step(const struct ds_run *run, const struct ds_progress *numbers,
+                    struct ds_op *ops, size_t count, size_t *at,
+                    struct ds_error *err);
 
 /* remote_run.c */
 int remote_run(const struct ds_run *run, struct ds_op *ops, size_t count,

@@ -2,18 +2,16 @@
 /*
  * Whether a source is quiet. QEMU's locks (see local_lock.c) reach an NFS
  * server from any client; LOCKT of NFSv4 asks for them without taking any. By
- * NFSv3 alone they cannot be seen. VMware's lock files are names.
+ * NFSv3 alone they cannot be seen. VMware's locks are files: remote_vmware.c.
  *
  * Locks of our own are not held: they would need an open file at the server.
  * Size, modification and change time are compared at the end.
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "cleanup.h"
 #include "fail.h"
 #include "remote.h"
 
@@ -38,94 +36,13 @@ static int check_locks(struct remote_file *file, struct ds_error *err)
                       QEMU_USES_WRITE, QEMU_FORBIDS_READ);
 }
 
-static bool is_esxi_lock(const char *name)
-{
-    const char *digits = name + 5;
-
-    return strncmp(name, ".lck-", 5) == 0 && *digits != '\0' &&
-           digits[strspn(digits, "0123456789abcdefABCDEF")] == '\0';
-}
-
-static bool is_hosted_lock(const char *name)
-{
-    size_t length = strlen(name);
-
-    return name[0] == 'M' && length > 4 &&
-           strcmp(name + length - 4, ".lck") == 0;
-}
-
-static int held(const struct remote_file *file, const char *name,
-                struct ds_error *err)
-{
-    return ds_fail_at(err, &file->base, DS_OFFSET_NONE, DS_ERR_REFUSED,
-                      "nfs: lock: VMware holds the disk: have lock file "
-                      "%.100s expect none (remove it if it is stale)",
-                      name);
-}
-
-/* Looked for among a directory's names. */
-struct search {
-    bool (*is_lock)(const char *name);
-    const char *name;
-    char lock[NAME_MAX + 1]; /* the first that is_lock; "": none */
-    bool found;              /* `name` */
-};
-
-static bool look_at(void *user, const char *name)
-{
-    struct search *search = user;
-
-    if (search->lock[0] == '\0' && search->is_lock(name))
-        (void)snprintf(search->lock, sizeof(search->lock), "%s", name);
-    if (search->name != NULL && strcmp(name, search->name) == 0)
-        search->found = true;
-    return true;
-}
-
-/* A directory that may not be listed shows no lock that we could see; one that
- * got lost is another matter. */
-static int look_into(struct remote_file *file,
-                     const struct nfs3_handle *directory, struct search *search,
-                     struct ds_error *err)
-{
-    int status = nfs3_readdir(remote_nfs3(file), directory, look_at, search);
-
-    if (status == -ETIMEDOUT || status == -ECONNREFUSED)
-        return remote_fail(file->mount->server, status, file->base.path,
-                           "cannot look for lock files", err);
-    return search->lock[0] != '\0' ? held(file, search->lock, err) : 0;
-}
-
-static int check_vmware(struct remote_file *file, struct ds_error *err)
-{
-    struct remote_mount *mount = file->mount;
-    struct search beside = { .is_lock = is_esxi_lock };
-    struct search within = { .is_lock = is_hosted_lock };
-    struct nfs3_handle directory;
-    struct nfs3_facts facts;
-    ds_autofree char *hosted = NULL;
-    int result;
-
-    if (asprintf(&hosted, "%s.lck", file->name) < 0) {
-        hosted = NULL;
-        return ds_fail_memory(err);
-    }
-    beside.name = hosted;
-    result = look_into(file, &mount->handle, &beside, err);
-    if (result != 0 || !beside.found ||
-        nfs3_lookup(remote_nfs3(file), &mount->handle, hosted, &directory,
-                    &facts) != 0)
-        return result;
-    return look_into(file, &directory, &within, err);
-}
-
 int remote_quiesce(struct ds_file *base, struct ds_error *err)
 {
     struct remote_file *file = remote_of(base);
     int result = check_locks(file, err), status;
 
     if (result == 0)
-        result = check_vmware(file, err);
+        result = remote_check_vmware(file, err);
     if (result != 0)
         return result;
     status = nfs3_getattr(remote_nfs3(file), &file->handle, &file->quiet);

@@ -509,13 +509,32 @@ static int do_op(struct batch *batch, struct ds_op *op, struct ds_error *err)
     return result;
 }
 
+/* Clones that a storage array does: none of them ends within a block. */
+static int share_by_array(struct batch *batch, struct ds_op *ops, size_t count,
+                          struct ds_error *err)
+{
+    size_t at = 0;
+    int result;
+
+    do {
+        result =
+            remote_via_step(batch->run, &batch->numbers, ops, count, &at, err);
+        tick(batch);
+    } while (result > 0 && !batch->cancelled);
+    return result < 0 ? result : 0;
+}
+
 static int run_section(struct batch *batch, struct ds_op *ops, size_t count,
                        struct ds_error *err)
 {
-    int result = 0;
+    int result = share_by_array(batch, ops, count, err);
 
-    for (size_t i = 0; i < count && result == 0 && !batch->cancelled; i++)
-        result = do_op(batch, &ops[i], err);
+    for (size_t i = 0; i < count && result == 0 && !batch->cancelled; i++) {
+        if (ops[i].status == 0)
+            account(batch, &ops[i]); /* by the array */
+        else
+            result = do_op(batch, &ops[i], err);
+    }
     if (result == 0 && !batch->cancelled)
         result = flush_collected(batch, err);
     if (result == 0 && batch->cancelled)

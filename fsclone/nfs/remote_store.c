@@ -13,6 +13,7 @@ const struct ds_store_ops remote_store_ops = {
     .physical = remote_physical,
     .storage_id = remote_storage_id,
     .domain = remote_domain,
+    .via_domain = remote_via_domain,
     .plain_path = remote_plain_path,
     .name_for = remote_name_for,
     .exists = remote_exists,
@@ -26,5 +27,6 @@ const struct ds_store_ops remote_store_ops = {
     .discard = remote_discard,
     .space = remote_space,
     .traffic = remote_traffic,
+    .describe = remote_describe,
     .account = remote_account_text,
 };

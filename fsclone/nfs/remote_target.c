@@ -20,6 +20,7 @@
 
 #include "arith.h"
 #include "cleanup.h"
+#include "clone_via.h"
 #include "fail.h"
 #include "remote.h"
 
@@ -262,6 +263,7 @@ int remote_create(const struct ds_create_request *request, struct ds_file **out,
     if (result != 0)
         return result;
     result = set_attributes(file, request, err);
+    file->via = request->via;
     if (result == 0)
         result = commit(file, err);
     if (result != 0) {
@@ -413,6 +415,23 @@ static void say(char *text, size_t text_bytes, const char *format, ...)
     va_end(args);
 }
 
+static void account_via(const struct remote_file *file, char *text,
+                        size_t text_bytes)
+{
+    const struct remote_account *a = &file->account;
+
+    say(text, text_bytes,
+        " %" PRIu64 " bytes shared by %s (%" PRIu64 " clones), %" PRIu64
+        " read and %" PRIu64 " written over the network",
+        a->cloned_bytes, file->via->ops->name, a->clone_count, a->read_bytes,
+        a->written_bytes);
+    if (a->unsure_count > 0)
+        say(text, text_bytes,
+            "; of %" PRIu64 " jobs the array kept no record, the files were "
+            "looked at instead",
+            a->unsure_count);
+}
+
 void remote_account_text(const struct ds_file *target, char *text,
                          size_t text_bytes)
 {
@@ -421,6 +440,10 @@ void remote_account_text(const struct ds_file *target, char *text,
 
     *text = '\0';
     say(text, text_bytes, "%s:", file->name);
+    if (file->via != NULL) {
+        account_via(file, text, text_bytes);
+        return;
+    }
     if (a->clone_count > 0)
         say(text, text_bytes,
             " %" PRIu64 " bytes shared by the server (%" PRIu64 " CLONE),",

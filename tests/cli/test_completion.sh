@@ -22,7 +22,7 @@ offers() {
         fail "$*: have '$have' expect '$expected'"
 }
 
-offers '--help --version check compare convert help info map measure plan snapshot-points verify' \
+offers '--help --version check compare convert help info map measure plan snapshot-points storage verify' \
     diskshift ''
 offers 'compare convert' diskshift co
 offers 'plan' diskshift help pl
@@ -50,4 +50,7 @@ offers '--other-format --other-key-file --other-member --other-snapshot' \
 offers 'cluster_size=' diskshift measure -O qcow2 -o cl
 offers 'file.raw' diskshift convert folder.raw 'fi'
 offers '' diskshift convert --growth ''
+offers 'content metadata' diskshift convert --verify ''
+offers 'ontap' diskshift plan --clone-via ''
+offers '--probe' diskshift storage --p
 finish

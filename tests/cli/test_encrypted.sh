@@ -35,6 +35,20 @@ run "its points say the key's file" 0 snapshot-points --json \
     --key-file key a.qcow2
 json '.points[0].source == "-f qcow2 --key-file key a.qcow2"'
 
+# A configuration that allows FIPS alone, where no such provider is loaded.
+cat >fips.cnf <<'END'
+openssl_conf = all
+[all]
+alg_section = algorithms
+[algorithms]
+default_properties = fips=yes
+END
+export OPENSSL_CONF=$PWD/fips.cnf
+run "OpenSSL's configuration holds, in the sandbox" 5 map --key-file key a.qcow2
+said 'OpenSSL' err
+run "and nothing asks it where there is no key" 0 info a.qcow2
+unset OPENSSL_CONF
+
 for case in "6 --key-file wrong" "5 --key-file none" "2"; do
     # shellcheck disable=SC2086 # the words are words
     run "without the key: $case" ${case%% *} convert ${case#[0-9]} a.qcow2 \

@@ -48,7 +48,7 @@ wrong_target() { # FORMAT TARGET OPTIONS
 # lane DIRECTORY COUNT SEED: prints what went wrong; figures into `figures`.
 lane() {
     local i line variant source options target format spent begun got partial=0
-    local killed=0 done=0 extents=0 files
+    local killed=0 done=0 extents=0 files file
     cd "$1" || exit 1
     RANDOM=$3
     for ((i = 0; i < $2; i++)); do
@@ -78,9 +78,14 @@ lane() {
         files=(k*.partial)
         ((${#files[@]} == 0)) || partial=$((partial + 1))
         ((${#files[@]} <= 2)) || echo "$line: left ${files[*]}"
-        # Extents that were named, and no descriptor yet: the next run's to clear.
+        # Extents that were named, and no descriptor yet: the next run's to
+        # clear, which it knows by their second names.
         files=(k-*.vmdk)
         [[ -e $target ]] || ((${#files[@]} == 0)) || extents=$((extents + 1))
+        for file in "${files[@]}"; do
+            [[ -e $target || -e $file.partial ]] ||
+                echo "$line: left $file, which nothing refers to"
+        done
         wrong_target "$format" "$target" "$options"
         ((i % 10 < 9)) && continue
         # The next run is right and clears.

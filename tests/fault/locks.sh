@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Images that somebody uses. QEMU locks bytes from 100 on (permissions it has)
-# and 200 on (those it forbids to others); VMware makes NAME.lck.
+# and 200 on (those it forbids to others); VMware makes NAME.lck, ESXi on NFS
+# .lck-<inode>.
 source "$(dirname "$0")/../lib/lib.bash"
 source "$(dirname "$0")/../interop/convert.bash"
 source "$(dirname "$0")/fault.bash"
@@ -121,8 +122,45 @@ vmware() {
     printf 'lock' >w.vmdk.lck/M12345.lck
     status "VMware's lock: exit 6" 6 "$DISKSHIFT" convert -q w.vmdk t.raw
     said "VMware's lock: says so" 'lck|lock|use'
+    said "and which" 'M12345.lck'
     rm -r w.vmdk.lck
+    printf 'workstation-7 4711' >w.vmdk.lck
+    status "a lock that is a file: exit 6" 6 \
+        "$DISKSHIFT" convert -q w.vmdk t.raw
+    said "whose it is" 'VMware on "workstation-7"'
+    rm w.vmdk.lck
     status "without it" 0 "$DISKSHIFT" convert -q w.vmdk t.raw
+    rm t.raw
+}
+
+# .lck-, the inode's number lowest byte first, then what ESXi writes into it.
+esxi_lock() {
+    local inode
+    inode=$(printf '%016x' "$(stat -c %i "$1")")
+    lock=.lck-$(fold -w2 <<<"$inode" | tac | tr -d '\n')
+    printf '\1\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0\0\0esx7.lab\0\0' >"$lock"
+}
+
+esxi() {
+    local lock
+    mkdir vm && cd vm || exit 1
+    qemu_make vmdk-flat ../guest.raw e.vmdk
+    cp ../guest.raw other.raw
+    sync .
+    esxi_lock e-flat.vmdk
+    status "ESXi's lock of the flat extent: exit 6" 6 \
+        "$DISKSHIFT" convert -q e.vmdk t.raw
+    said "it says what, by whom, and which lock" \
+        "e-flat.vmdk: .*VMware on \"esx7.lab\" .*$lock"
+    status "another file in there is converted" 0 \
+        "$DISKSHIFT" convert -q -f raw other.raw t.qcow2
+    rm "$lock" t.qcow2
+    printf 'x' >.lck-ffffffffffff0000
+    status "a lock of nobody in there: exit 6" 6 \
+        "$DISKSHIFT" convert -q -f raw other.raw t.qcow2
+    rm .lck-*
+    status "without locks" 0 "$DISKSHIFT" convert -q e.vmdk t.raw
+    cd "$mount" || exit 1
 }
 
 in_use
@@ -130,4 +168,5 @@ by_nbd
 backing
 ours
 vmware
+esxi
 finish

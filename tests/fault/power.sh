@@ -74,12 +74,14 @@ remount() { # MOUNT TYPE
     local device
     device=$(findmnt -n -o SOURCE "$1")
     xfs_io -x -c shutdown "$1" || die "$2 cannot be shut down"
-    # Who had files open there may need a moment to notice.
+    # Who had files open there may need a moment to notice, on a busy machine
+    # a long one.
     local tries
-    for ((tries = 0; tries < 100; tries++)); do
+    for ((tries = 0; tries < 1200; tries++)); do
         umount "$1" 2>/dev/null && break
         sleep 0.05
     done
+    ! mountpoint -q "$1" || die "$2 stays in use"
     # The loop device went with the mount.
     mount -t "$2" -o loop "$(fs_image "$1")" "$1" ||
         die "$2 does not come back on $device"

@@ -24,7 +24,13 @@ disk_mount
     ln -s disk.raw link.raw
     cp disk.raw locked.vmdk
     mkdir locked.vmdk.lck
-    : >locked.vmdk.lck/M12345.lck
+    echo 'workstation-7' >locked.vmdk.lck/M12345.lck
+    mkdir vm
+    cp disk.raw vm/e-flat.vmdk
+    cp disk.raw vm/other.raw
+    inode=$(printf '%016x' "$(stat -c %i vm/e-flat.vmdk)")
+    printf '\1\0\0\0esx7.lab\0' \
+        >"vm/.lck-$(fold -w2 <<<"$inode" | tac | tr -d '\n')"
     mkdir dir
     : >taken.qcow2
     : >stale.vhdx.partial
@@ -103,8 +109,13 @@ refused "dots in the path" 2 'not followed' \
     "$DISKSHIFT" info "$url/../srv/disk.raw$query"
 refused "an option that is not known" 2 'option' \
     "$DISKSHIFT" info "$url/disk.raw$query&color=red"
-refused "a lock of VMware" 6 'VMware holds' "$DISKSHIFT" convert -f raw \
+refused "a lock of VMware" 6 'VMware .*holds' "$DISKSHIFT" convert -f raw \
     "$url/locked.vmdk$query" "$url/unlocked.raw"
+said "whose it is" 'workstation-7'
+refused "a lock of ESXi" 6 'VMware on "esx7.lab"' "$DISKSHIFT" convert -f raw \
+    "$url/vm/e-flat.vmdk$query" "$url/unlocked.raw"
+status "another file beside that lock" 0 "$DISKSHIFT" convert -q -f raw \
+    "$url/vm/other.raw$query" "$url/beside.qcow2"
 refused "a target that exists" 6 'exists' "$DISKSHIFT" convert \
     "$url/disk.raw$query" "$url/taken.qcow2"
 status "--force replaces it" 0 "$DISKSHIFT" convert -q --force \

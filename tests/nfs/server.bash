@@ -7,6 +7,8 @@
 #   disk_mount / disk_unmount  look into it while no server has it: $disk_at
 #   server_start TYPE [EXPORT] serves $disk as 10.0.2.15:/srv
 #   server_out_of_grace        waits until it answers questions about locks
+#   programs_put PROGRAM...    copies them and their libraries to the mounted
+#                              disk, to be run there as /srv/.programs/NAME
 #   server_run COMMAND         on the server, output and exit status from there
 #   server_end                 the disk is whole and free after it
 
@@ -64,6 +66,23 @@ disk_unmount() {
     umount "$disk_at" || die "cannot unmount $disk"
 }
 
+programs_put() {
+    local into=$disk_at/.programs program name library
+    mkdir -p "$into/lib"
+    for program in "$@"; do
+        name=${program##*/}
+        cp "$program" "$into/lib/$name"
+        ldd "$program" | awk '/=> \//{print $3} /^\t\/lib/{print $1}' |
+            while read -r library; do
+                cp -nL "$library" "$into/lib/"
+            done
+        printf '#!/bin/sh\nexec %s/ld-linux-x86-64.so.2 --library-path %s %s "$@"\n' \
+            /srv/.programs/lib /srv/.programs/lib "/srv/.programs/lib/$name" \
+            >"$into/$name"
+        chmod +x "$into/$name"
+    done
+}
+
 server_start() {
     local type=$1 export=${2:-sync} i
     server_log=$run/console.log
@@ -90,7 +109,8 @@ server_out_of_grace() {
 server_run() {
     local out
     out=$(printf '(%s) 2>&1\necho "__END__$?"\n' "$1" |
-        timeout "${2:-60}" socat -t 60 - TCP:10.0.2.15:2323)
+        timeout "${2:-60}" socat -t 60 - \
+            TCP:10.0.2.15:2323,retry=30,interval=0.1)
     printf '%s\n' "${out%__END__*}"
     [[ $out == *__END__0* ]]
 }

@@ -18,7 +18,8 @@ static void test_claims__finds_overlap_and_gaps(void **state)
     bool claimed;
 
     (void)state;
-    assert_int_equal(claims_init(&claims, 10 * 4096 + 5, 4096, NULL), 0);
+    assert_int_equal(
+        claims_init(&claims, 10 * 4096 + 5, 4096, UINT64_MAX, NULL), 0);
     assert_true(claims_add(&claims, 8192, 4096));
     assert_true(claims_add(&claims, 3 * 4096, 8192));
     assert_false(claims_add(&claims, 4096, 8192));
@@ -48,7 +49,8 @@ static void test_claims__equals_a_plain_array(void **state)
 
     (void)state;
     srandom(7);
-    assert_int_equal(claims_init(&claims, MODEL_GRANULES * 512, 512, NULL), 0);
+    assert_int_equal(
+        claims_init(&claims, MODEL_GRANULES * 512, 512, UINT64_MAX, NULL), 0);
     for (int round = 0; round < 3000; round++) {
         uint64_t begin = (uint64_t)random() % MODEL_GRANULES;
         uint64_t count = 1 + (uint64_t)random() % 200;
@@ -74,15 +76,13 @@ static void test_claims__equals_a_plain_array(void **state)
 }
 
 /* More granules than the budget holds: windows cover the file once. */
-static void test_claims__windows_cover_large_files(void **state)
+static void cover(uint64_t memory, uint64_t window)
 {
-    uint64_t window = CLAIMS_BITMAP_BYTES * 8 * 512;
     uint64_t size = 2 * window + 100 * 512;
     uint64_t covered = 0, used = 0;
     struct claims claims;
 
-    (void)state;
-    assert_int_equal(claims_init(&claims, size, 512, NULL), 0);
+    assert_int_equal(claims_init(&claims, size, 512, memory, NULL), 0);
     do {
         uint64_t cursor = claims.window_begin_bytes, offset, length;
         bool claimed;
@@ -98,6 +98,40 @@ static void test_claims__windows_cover_large_files(void **state)
     assert_true(covered == size);
     assert_true(used == 1024);
     claims_free(&claims);
+}
+
+static void test_claims__windows_cover_large_files(void **state)
+{
+    (void)state;
+    cover(UINT64_MAX, CLAIMS_BITMAP_BYTES * 8 * 512);
+    cover(1 << 20, UINT64_C(8 * 512) << 20);
+    cover(0, CLAIMS_BITMAP_BYTES_MIN * 8 * 512);
+}
+
+/* Two bitmaps of one file keep to the same windows. */
+static void test_claims__joined_windows(void **state)
+{
+    uint64_t size = UINT64_C(1) << 50, far = UINT64_C(1) << 45;
+    struct claims left, right;
+    bool met = false;
+
+    (void)state;
+    assert_int_equal(claims_init(&left, size, 512, 0, NULL), 0);
+    assert_int_equal(claims_init(&right, size, 512, 0, NULL), 0);
+    do {
+        assert_true(left.bitmap_begin_bytes == right.bitmap_begin_bytes);
+        (void)claims_add(&left, far * 2, 4096);
+        (void)claims_add(&right, far, 512);
+        (void)claims_add(&right, far * 2 + 2048, 512);
+        met = met || claims_any(&left, far * 2 + 2048, 512);
+        assert_false(claims_any(&left, far, 512));
+        assert_false(claims_any(&right, far + 512, 512));
+        assert_false(claims_any(&right, far * 2, 2048));
+        claims_join(&left, &right);
+    } while (claims_next_window(&left) & claims_next_window(&right));
+    assert_true(met);
+    claims_free(&left);
+    claims_free(&right);
 }
 
 struct claim {
@@ -118,7 +152,7 @@ static void test_claims__windows_that_nothing_touches_are_skipped(void **state)
     struct claims claims;
 
     (void)state;
-    assert_int_equal(claims_init(&claims, size, 512, NULL), 0);
+    assert_int_equal(claims_init(&claims, size, 512, UINT64_MAX, NULL), 0);
     do {
         uint64_t cursor = claims.window_begin_bytes, offset, length;
         bool claimed;
@@ -159,7 +193,7 @@ static void test_claims__a_far_window_finds_overlap(void **state)
     unsigned passes = 0;
 
     (void)state;
-    assert_int_equal(claims_init(&claims, size, 512, NULL), 0);
+    assert_int_equal(claims_init(&claims, size, 512, UINT64_MAX, NULL), 0);
     do {
         passes++;
         fresh = claims_add(&claims, place, 4096) && fresh;
@@ -176,6 +210,7 @@ int main(void)
         cmocka_unit_test(test_claims__finds_overlap_and_gaps),
         cmocka_unit_test(test_claims__equals_a_plain_array),
         cmocka_unit_test(test_claims__windows_cover_large_files),
+        cmocka_unit_test(test_claims__joined_windows),
         cmocka_unit_test(test_claims__windows_that_nothing_touches_are_skipped),
         cmocka_unit_test(test_claims__a_far_window_finds_overlap),
     };

@@ -242,12 +242,9 @@ static const char *wrong_leftovers(const struct conversion *conversion,
     if (left.others > 0 &&
         access(conversion_path(conversion->target), F_OK) == 0)
         return "a target was left that is not whole";
-    if (left.others > 0) { /* extents that nothing refers to */
+    if (left.others > 0) /* extents that nothing refers to */
         totals[row].extents++;
-        remove_target(conversion);
-        return NULL;
-    }
-    if (left.partials == 0)
+    if (left.others + left.partials == 0)
         return NULL;
     if (convert(conversion, &err) != 0)
         return "the next run fails";

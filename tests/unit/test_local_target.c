@@ -144,19 +144,24 @@ static void test_local_install__replaces_only_when_told(void **state)
     assert_false(exists("d.partial"));
 }
 
+/* Whether NAME is an abandoned extent of the target "first". */
 static int look_abandoned(const char *name, bool remove)
 {
     struct ds_error err = DS_ERROR_INIT;
-    int rc = local_abandoned(scratch_path(name), remove, &err);
+    char first[256];
+    (void)snprintf(first, sizeof(first), "%s", scratch_path("first"));
+    int rc = local_abandoned(scratch_path(name), first, remove, &err);
     assert_true(rc >= 0);
     return rc;
 }
 
-/* Both names and no lock: that alone is nobody's. */
+/* Both names, no lock, and a first file that was not named: that alone is
+ * nobody's. */
 static void test_local_abandoned__by_both_names_and_no_lock(void **state)
 {
     (void)state;
     struct ds_error err = DS_ERROR_INIT;
+    scratch_write(scratch_path("first.partial"), "", 0);
     struct ds_file *file = scratch_create(scratch_path("p"), NULL, false);
     assert_int_equal(look_abandoned("p", true), 0); /* one name */
     scratch_no_error(local_install_part(file, &err), &err);
@@ -168,6 +173,31 @@ static void test_local_abandoned__by_both_names_and_no_lock(void **state)
     assert_int_equal(look_abandoned("p", true), 1);
     assert_int_not_equal(access(scratch_path("p"), F_OK), 0);
     assert_int_not_equal(access(scratch_path("p.partial"), F_OK), 0);
+    assert_int_equal(unlink(scratch_path("first.partial")), 0);
+}
+
+/* Killed between the first file's naming and settling: the target is whole. */
+static void test_local_abandoned__not_of_a_whole_target(void **state)
+{
+    (void)state;
+    struct ds_error err = DS_ERROR_INIT;
+    struct ds_file *first = scratch_create(scratch_path("first"), NULL, false);
+    struct ds_file *file = scratch_create(scratch_path("w"), NULL, false);
+    scratch_no_error(local_install_part(file, &err), &err);
+    local_close(file);
+    assert_int_equal(look_abandoned("w", true), 0); /* its maker lives */
+    assert_int_equal(access(scratch_path("w.partial"), F_OK), 0);
+    /* As on NFS, where the first has both names for a moment. */
+    scratch_no_error(local_install_part(first, &err), &err);
+    local_close(first);
+    assert_int_equal(look_abandoned("w", false), 0);
+    assert_int_equal(unlink(scratch_path("first.partial")), 0);
+    assert_int_equal(look_abandoned("w", false), 0);
+    assert_int_equal(access(scratch_path("w.partial"), F_OK), 0);
+    assert_int_equal(look_abandoned("w", true), 0);
+    assert_int_equal(access(scratch_path("w"), F_OK), 0);
+    assert_int_not_equal(access(scratch_path("w.partial"), F_OK), 0);
+    assert_int_equal(unlink(scratch_path("first")), 0);
 }
 
 static void test_local_abandoned__not_what_was_finished(void **state)
@@ -426,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_local_create__one_of_many_wins),
         cmocka_unit_test(test_local_install__replaces_only_when_told),
         cmocka_unit_test(test_local_abandoned__by_both_names_and_no_lock),
+        cmocka_unit_test(test_local_abandoned__not_of_a_whole_target),
         cmocka_unit_test(test_local_abandoned__not_what_was_finished),
         cmocka_unit_test(test_local_install__notices_a_taken_name),
         cmocka_unit_test(test_local_discard__under_either_name),

@@ -263,24 +263,92 @@ static void test_vhdx_log__payload_patch_is_refused(void **state)
     }
 }
 
-static void test_vhdx_log__growing_replay_is_refused(void **state)
+static void expect_extents(struct memory_file *memory,
+                           const struct ds_extent *expected, int count)
 {
+    struct ds_extent extents[64];
+    struct ds_error err = DS_ERROR_INIT;
+    struct ds_image *image;
+
+    assert_int_equal(fix_open(memory, &image, &err), 0);
+    assert_int_equal(fix_map(image, extents, 64, &err), count);
+    for (int i = 0; i < count; i++) {
+        assert_int_equal(extents[i].guest_offset_bytes,
+                         expected[i].guest_offset_bytes);
+        assert_int_equal(extents[i].kind, expected[i].kind);
+        assert_int_equal(extents[i].file_offset_bytes,
+                         expected[i].file_offset_bytes);
+    }
+    image->format->close(image);
+}
+
+/* A block that was allocated behind the file's end: the power failed before
+ * its growth was on storage (2.3.3). */
+static void test_vhdx_log__grown_file_reads_as_zeros(void **state)
+{
+    const struct ds_extent expected[] = {
+        { .kind = DS_EXTENT_DATA, .file_offset_bytes = 4 * MIB },
+        { .guest_offset_bytes = MIB / 2, .kind = DS_EXTENT_ZERO },
+        { .guest_offset_bytes = 3 * MIB, .kind = DS_EXTENT_HOLE },
+        { .guest_offset_bytes = 4 * MIB, .kind = DS_EXTENT_ZERO },
+    };
     struct memory_file memory;
     struct log_writer log;
 
     (void)state;
     fix_image(&memory);
+    memory.file.size_bytes = 4 * MIB + MIB / 2;
     log_start(&log, &memory, 0);
-    entry_begin(&log, 1);
-    entry_zero(&log, FIX_BYTES, 4096);
-    entry_end(&log);
-    check_fails(&memory, DS_ERR_UNSUPPORTED, "log: replay would grow");
+    log.flushed_bytes = 4 * MIB;
+    log_bat(&log, 0, 4 * MIB | 6);
+    expect_extents(&memory, expected, 4);
+    memory.file.size_bytes++;
+    check_fails(&memory, DS_ERR_CORRUPT, "expect whole sectors");
 
     fix_image(&memory);
     log_start(&log, &memory, 0);
-    log.last_bytes = FIX_BYTES + MIB;
+    log.last_bytes = FIX_BYTES - MIB;
     log_bat(&log, 0, FIX_BYTES | 6);
-    check_fails(&memory, DS_ERR_UNSUPPORTED, "log: replay would grow");
+    check_fails(&memory, DS_ERR_CORRUPT, "block 0 ends past the file");
+}
+
+/* "The file offsets referred to by the descriptors can be larger than the
+ * current file offset" (2.3.3). */
+static void test_vhdx_log__descriptors_behind_the_file(void **state)
+{
+    struct ds_extent expected[64];
+    struct ds_error err = DS_ERROR_INIT;
+    struct memory_file memory;
+    struct log_writer log;
+    struct ds_image *image;
+    uint8_t page[4096];
+    uint8_t *table;
+    int count;
+
+    (void)state;
+    fix_image(&memory);
+    assert_int_equal(fix_open(&memory, &image, &err), 0);
+    count = fix_map(image, expected, 64, &err);
+    image->format->close(image);
+    table = memory.bytes + FIX_REGIONS_1;
+    put(table + 16 + 16, FIX_BYTES, 8); /* the BAT moves */
+    seal(table, 65536);
+    log_start(&log, &memory, 0);
+    log.last_bytes = FIX_BYTES + MIB;
+    memcpy(page, memory.bytes + FIX_BAT, sizeof(page));
+    entry_begin(&log, 1);
+    entry_data(&log, FIX_BYTES, page);
+    entry_end(&log);
+    memset(memory.bytes + FIX_BAT, 0xee, MIB);
+    expect_extents(&memory, expected, count);
+    fix_free(&memory);
+
+    fix_image(&memory);
+    log_start(&log, &memory, 0);
+    entry_begin(&log, 1);
+    entry_zero(&log, (UINT64_C(1) << 63) - 4096, 8192);
+    entry_end(&log);
+    check_fails(&memory, DS_ERR_CORRUPT, "log: descriptor");
 }
 
 static void test_vhdx_log__truncated_file(void **state)
@@ -463,7 +531,8 @@ int main(void)
         cmocka_unit_test(test_vhdx_log__full_ring),
         cmocka_unit_test(test_vhdx_log__region_tables_and_metadata_are_patched),
         cmocka_unit_test(test_vhdx_log__payload_patch_is_refused),
-        cmocka_unit_test(test_vhdx_log__growing_replay_is_refused),
+        cmocka_unit_test(test_vhdx_log__grown_file_reads_as_zeros),
+        cmocka_unit_test(test_vhdx_log__descriptors_behind_the_file),
         cmocka_unit_test(test_vhdx_log__truncated_file),
         cmocka_unit_test(test_vhdx_log__log_version),
         cmocka_unit_test(test_vhdx_log__no_entries),

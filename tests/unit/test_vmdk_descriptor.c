@@ -13,8 +13,8 @@ static int parse(const char *text, struct vmdk_descriptor *out,
                  struct ds_error *err)
 {
     memory_set(0, "disk.vmdk", text, strlen(text));
-    return vmdk_descriptor_read(&memory_files[0].file, 0, strlen(text), out,
-                                err);
+    return vmdk_descriptor_read(&memory_files[0].file, 0, strlen(text), NULL,
+                                out, err);
 }
 
 #define HEAD "# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\n"

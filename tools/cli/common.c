@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <openssl/crypto.h>
+
 #include "confine.h"
 #include "human.h"
 
@@ -41,12 +43,29 @@ static int resize(struct ds_disk *disk, const struct resize *resize,
     return ds_disk_extend(disk, bytes, err);
 }
 
+/* OpenSSL reads its configuration, and loads the providers that it names (FIPS
+ * has one), when it is first used. In the sandbox it could not, and went on
+ * with its own. Where keys are handled it does so before. */
+static int ready_crypto(const struct options *options, struct ds_error *err)
+{
+    if ((options->source.key_file == NULL && options->other.key_file == NULL) ||
+        OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL) == 1)
+        return 0;
+    *err = (struct ds_error)DS_ERROR_INIT;
+    err->error_class = DS_ERR_SYSTEM;
+    (void)snprintf(err->message, sizeof(err->message),
+                   "OpenSSL cannot follow its configuration");
+    return -DS_ERR_SYSTEM;
+}
+
 int common_open_source(const struct options *options, bool quiet,
                        struct ds_disk **out, struct ds_error *err)
 {
     bool alone = (options->verb & (VERB_VERIFY | VERB_COMPARE)) == 0;
-    int result = confine_enter(options, err);
+    int result = ready_crypto(options, err);
 
+    if (result == 0)
+        result = confine_enter(options, err);
     for (size_t i = 0; i < options->source_count && result == 0; i++) {
         struct ds_disk *disk = NULL;
 
@@ -74,6 +93,19 @@ int common_open_other(const struct options *options, bool quiet,
 void common_close(struct ds_disk **disk)
 {
     ds_disk_close(*disk);
+}
+
+int common_open_via(const struct options *options, struct ds_clone_via **out,
+                    struct ds_error *err)
+{
+    return options->via.name != NULL
+               ? ds_clone_via_open(&options->via, out, err)
+               : 0;
+}
+
+void common_close_via(struct ds_clone_via **via)
+{
+    ds_clone_via_close(*via);
 }
 
 static void part_rows(struct report *report, const struct ds_disk_part *part)
@@ -275,6 +307,8 @@ void common_verify(struct report *report, const struct ds_verify_report *verify)
         row_bytes("zero_bytes", "zeros by the tables", verify->zero_bytes),
         row_bytes("witnessed_bytes", "read, digest as copied",
                   verify->witnessed_bytes),
+        row_if_any(row_bytes("trusted_bytes", "not read, as told shared",
+                             verify->trusted_bytes)),
         row_bytes("hashed_bytes", "read and compared", verify->hashed_bytes),
         row_text("not_proven", "read because", verify->not_proven),
         row_seconds("seconds", "took", verify->seconds),

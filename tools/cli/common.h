@@ -17,6 +17,12 @@ int common_open_other(const struct options *options, bool quiet,
 /** For __attribute__((cleanup)). */
 void common_close(struct ds_disk **disk);
 
+/** The array that --clone-via names; NULL without it. Before the sandbox is
+ * entered: what is read for it need not be admitted then. */
+int common_open_via(const struct options *options, struct ds_clone_via **out,
+                    struct ds_error *err);
+void common_close_via(struct ds_clone_via **via);
+
 /** An object with path, format and the size in the image. */
 void common_disk(struct report *report, const char *key, const char *heading,
                  const struct ds_disk *disk);

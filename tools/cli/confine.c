@@ -9,6 +9,7 @@
  *   --allow-refs                  x     x
  *   --key-file                    x
  *   a target's directory                      plan  convert
+ *   storage: PATH, or its directory     x           --probe
  *   /proc/self/mountinfo          x                       which NFS it is
  *   libraries, names of hosts     x                       for nfs:// paths
  *
@@ -139,9 +140,9 @@ static int add_sources(struct places *places, const struct options *options,
 {
     const char *const keys[] = { options->source.key_file,
                                  options->other.key_file };
-    size_t count = (options->verb & (VERB_VERIFY | VERB_COMPARE)) != 0
-                       ? 2
-                       : options->source_count;
+    size_t count = (options->verb & (VERB_VERIFY | VERB_COMPARE)) != 0 ? 2
+                   : options->verb == VERB_STORAGE                     ? 0
+                                                   : options->source_count;
     int result = 0;
 
     for (size_t i = 0; i < count && result == 0; i++)
@@ -153,6 +154,22 @@ static int add_sources(struct places *places, const struct options *options,
         result =
             add(places, options->allow_refs, SANDBOX_READ | SANDBOX_LIST, err);
     return result;
+}
+
+/* storage: PATH, or the directory it lies in; a nameless file is made there,
+ * or one that loses its name at once. */
+static int add_place(struct places *places, const struct options *options,
+                     struct ds_error *err)
+{
+    const char *path = options->operands[0];
+    unsigned access = options->probe ? SANDBOX_MAKE : SANDBOX_LIST;
+    struct stat status;
+
+    if (is_remote(path))
+        return 0;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode)
+               ? add(places, path, access, err)
+               : add_directory_of(places, path, access, err);
 }
 
 /* measure: its DIRECTORY, or where SOURCE is. */
@@ -176,6 +193,8 @@ static int add_targets(struct places *places, const struct options *options,
 
     if (options->verb == VERB_MEASURE)
         result = add_measured(places, options, err);
+    if (options->verb == VERB_STORAGE)
+        result = add_place(places, options, err);
     for (size_t i = 0; i < options->target_count && result == 0; i++)
         if (!is_remote(options->targets[i].path))
             result =

@@ -39,6 +39,9 @@ static const struct verb verbs[] = {
       "say how much room a target would take, shared and new", verb_measure },
     { "snapshot-points", VERB_POINTS, "[OPTION]... SOURCE",
       "list the states of a disk that can be a source", verb_points },
+    { "storage", VERB_STORAGE, "[OPTION]... PATH",
+      "say what a place can do: share, copy, tell where blocks lie",
+      verb_storage },
 };
 
 const struct verb *verb_at(size_t index)

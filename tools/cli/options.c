@@ -52,6 +52,16 @@ static int apply_strategy(struct options *options, const char *value,
                        value);
 }
 
+static int apply_verify(struct options *options, const char *value,
+                        struct ds_error *err)
+{
+    options->trust_clones = strcmp(value, "metadata") == 0;
+    if (options->trust_clones || strcmp(value, "content") == 0)
+        return 0;
+    return usage_error(err, "--verify: have %s expect content or metadata",
+                       value);
+}
+
 static int apply_sandbox(struct options *options, const char *value,
                          struct ds_error *err)
 {
@@ -266,21 +276,22 @@ static int apply_to(struct options *options, const char *value,
 
 /* -- the table ------------------------------------------------------------ */
 
+#define VERB_IMAGE (VERB_ALL & ~VERB_STORAGE)
 #define VERB_TARGET (VERB_PLAN | VERB_CONVERT)
 #define VERB_PLANNED (VERB_TARGET | VERB_MEASURE)
 #define VERB_TWO (VERB_VERIFY | VERB_COMPARE)
 
 static const struct option_rule rules[] = {
-    { "source-format", 'f', "FMT", false, VERB_ALL, "@formats",
+    { "source-format", 'f', "FMT", false, VERB_IMAGE, "@formats",
       "format of SOURCE, found from its content otherwise",
       MEMBER(source.format), NULL },
-    { "snapshot", 0, "NAME", false, VERB_ALL & ~VERB_POINTS, NULL,
+    { "snapshot", 0, "NAME", false, VERB_IMAGE & ~VERB_POINTS, NULL,
       "take SOURCE as it was at this internal snapshot, by name or id",
       MEMBER(source.snapshot), NULL },
-    { "key-file", 0, "FILE", false, VERB_ALL, "@file",
+    { "key-file", 0, "FILE", false, VERB_IMAGE, "@file",
       "file that holds the passphrase of SOURCE, which is encrypted",
       MEMBER(source.key_file), NULL },
-    { "member", 0, "NAME", false, VERB_ALL, NULL,
+    { "member", 0, "NAME", false, VERB_IMAGE, NULL,
       "the disk inside SOURCE, an OVA, by id, file name or number from 1 on",
       MEMBER(source.member), NULL },
     { "other-format", 'F', "FMT", false, VERB_TWO, "@formats",
@@ -298,6 +309,8 @@ static const struct option_rule rules[] = {
     { "chain", 0, NULL, false, VERB_INFO, NULL,
       "describe each layer of the chain: SOURCE, its parent and so on",
       MEMBER(chain), NULL },
+    { "probe", 0, NULL, false, VERB_STORAGE, NULL,
+      "measure: share and copy a temporary file there", MEMBER(probe), NULL },
     { "strict", 0, NULL, false, VERB_COMPARE, NULL,
       "disks of different sizes differ, also when the rest is zeros",
       MEMBER(strict), NULL },
@@ -319,6 +332,20 @@ static const struct option_rule rules[] = {
     { "require-clone", 0, NULL, false, VERB_TARGET, NULL,
       "fail before anything is written if any data had to be copied",
       MEMBER(require_clone), NULL },
+    { "clone-via", 0, "KIND", false, VERB_TARGET, "ontap",
+      "let a storage array share the blocks of nfs:// paths: ontap",
+      MEMBER(via.name), NULL },
+    { "ontap-url", 0, "URL", false, VERB_TARGET, NULL,
+      "https://HOST[:PORT] of the array's management", MEMBER(via.url), NULL },
+    { "ontap-volume", 0, "VOLUME", false, VERB_TARGET, NULL,
+      "where SOURCE and TARGET lie; SVM:VOLUME where several have that name",
+      MEMBER(via.volume), NULL },
+    { "ontap-credentials", 0, "FILE", false, VERB_TARGET, "@file",
+      "file with one line, USER:PASSWORD, which only its owner may use",
+      MEMBER(via.credentials_file), NULL },
+    { "ontap-cacert", 0, "FILE", false, VERB_TARGET, "@file",
+      "authorities, in PEM, to believe instead of the system's",
+      MEMBER(via.cacert_file), NULL },
     { "share-source-file", 0, NULL, false, VERB_TARGET, NULL,
       "the target refers to the source's own file, which the guest then "
       "changes",
@@ -330,6 +357,10 @@ static const struct option_rule rules[] = {
     { "no-verify", 0, NULL, false, VERB_CONVERT, NULL,
       "do not compare the target with the source before it gets its name",
       MEMBER(no_verify), NULL },
+    { "verify", 0, "MODE", false, VERB_CONVERT, "content metadata",
+      "content (standard): read what no block address proves; metadata: where "
+      "there are no addresses (NFS), believe the storage what it shared",
+      APPLIED, apply_verify },
     { "growth", 0, "PERCENT", false, VERB_CONVERT, NULL,
       "warn when there is no room to rewrite so much of what is shared "
       "(standard: 10)",
@@ -347,19 +378,19 @@ static const struct option_rule rules[] = {
     { "stats", 0, NULL, false, VERB_ALL, NULL,
       "report the calls made to servers, and their bytes", MEMBER(stats),
       NULL },
-    { "allow-refs", 0, "DIR", false, VERB_ALL, "@directory",
+    { "allow-refs", 0, "DIR", false, VERB_IMAGE, "@directory",
       "directory beneath which SOURCE may refer to other files; else only "
       "beside it",
       MEMBER(allow_refs), NULL },
-    { "no-refs", 0, NULL, false, VERB_ALL, NULL,
+    { "no-refs", 0, NULL, false, VERB_IMAGE, NULL,
       "never open a file that SOURCE refers to", MEMBER(no_refs), NULL },
-    { "max-memory", 0, "SIZE", false, VERB_ALL, NULL,
+    { "max-memory", 0, "SIZE", false, VERB_IMAGE, NULL,
       "for the tables of an image and its parents (standard: 128M)", APPLIED,
       apply_max_memory },
-    { "max-virtual-size", 0, "SIZE", false, VERB_ALL, NULL,
+    { "max-virtual-size", 0, "SIZE", false, VERB_IMAGE, NULL,
       "refuse an image of a larger disk (standard: 64T)", APPLIED,
       apply_max_virtual_size },
-    { "max-key-rounds", 0, "NUMBER", false, VERB_ALL, NULL,
+    { "max-key-rounds", 0, "NUMBER", false, VERB_IMAGE, NULL,
       "of PBKDF2 that a passphrase is worth (standard: 64M)", APPLIED,
       apply_max_key_rounds },
     { "max-output", 0, "SIZE", false, VERB_PLANNED, NULL,
@@ -472,11 +503,37 @@ static int parse_letters(struct options *options, unsigned verb, int argc,
     return 0;
 }
 
+static int check_array(const struct ds_clone_via_options *via,
+                       struct ds_error *err)
+{
+    bool any = via->url != NULL || via->volume != NULL ||
+               via->credentials_file != NULL || via->cacert_file != NULL;
+
+    if (via->name == NULL)
+        return any ? usage_error(err, "--ontap-...: expect --clone-via ontap "
+                                      "with it")
+                   : 0;
+    if (strcmp(via->name, "ontap") != 0)
+        return usage_error(err, "--clone-via: have %s expect ontap", via->name);
+    if (via->url == NULL || via->volume == NULL ||
+        via->credentials_file == NULL)
+        return usage_error(err, "--clone-via ontap: expect --ontap-url, "
+                                "--ontap-volume and --ontap-credentials");
+    return 0;
+}
+
 static int check_together(const struct options *options, struct ds_error *err)
 {
+    int result = check_array(&options->via, err);
+
+    if (result != 0)
+        return result;
     if (options->no_refs && options->allow_refs != NULL)
         return usage_error(err, "--no-refs and --allow-refs exclude each "
                                 "other");
+    if (options->no_verify && options->trust_clones)
+        return usage_error(err, "--no-verify and --verify=metadata exclude "
+                                "each other");
     if (options->target_count > 0 && options->target_format != NULL)
         return usage_error(err, "-O and --to exclude each other");
     if (options->json && options->progress_fd == 1)

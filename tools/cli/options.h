@@ -25,7 +25,8 @@ enum verb_bit {
     VERB_MEASURE = 64,
     VERB_COMPARE = 128,
     VERB_POINTS = 256,
-    VERB_ALL = 511
+    VERB_STORAGE = 512,
+    VERB_ALL = 1023
 };
 
 #define PROGRESS_FD_NONE (-1)
@@ -59,9 +60,11 @@ struct options {
     bool help;
     bool ops;
     bool chain;
+    bool probe;
     bool strict;
     bool force;
     bool no_verify;
+    bool trust_clones; /* --verify=metadata */
     bool require_clone;
     bool share_source_file;
     bool warn_copy;
@@ -70,6 +73,7 @@ struct options {
     bool progress; /* draw the bar even where stderr is no terminal */
     int progress_fd;
     enum ds_strategy strategy;
+    struct ds_clone_via_options via; /* name NULL: not given */
     unsigned growth_percent;
     struct resize resize;
     struct ds_limits limits;

@@ -143,7 +143,8 @@ static int copy_status(const struct options *options,
 }
 
 static int run(const struct options *options, struct ds_disk *disk,
-               struct ds_report *reports, size_t *done, struct ds_error *err)
+               struct ds_clone_via *via, struct ds_report *reports,
+               size_t *done, struct ds_error *err)
 {
     struct progress progress;
     const struct ds_convert_options convert_options = {
@@ -153,6 +154,8 @@ static int run(const struct options *options, struct ds_disk *disk,
         .share_source_file = options->share_source_file,
         .force = options->force,
         .no_verify = options->no_verify,
+        .trust_clones = options->trust_clones,
+        .clone_via = via,
         .growth_percent = options->growth_percent,
         .progress = progress_show,
         .user = &progress,
@@ -170,24 +173,28 @@ int verb_convert(struct options *options, struct report *report,
                  struct ds_error *err)
 {
     __attribute__((cleanup(common_close))) struct ds_disk *disk = NULL;
+    __attribute__((cleanup(common_close_via))) struct ds_clone_via *via = NULL;
     struct ds_report *reports;
     size_t done = 0;
     int result = target_resolve(options, err);
 
     if (result != 0)
         return result;
-    leave_names_away();
+    if (options->via.name == NULL) /* TLS may ask for algorithms by name */
+        leave_names_away();
     progress_catch_signals();
     /* A reader of our report that has left must not undo the work. */
     signal(SIGPIPE, SIG_IGN);
-    result = common_open_source(options, true, &disk, err);
+    result = common_open_via(options, &via, err);
+    if (result == 0)
+        result = common_open_source(options, true, &disk, err);
     if (result != 0)
         return result;
     reports = calloc(options->target_count, sizeof(struct ds_report));
     if (reports == NULL)
         return memory_error(err);
     report->mute = options->quiet;
-    result = run(options, disk, reports, &done, err);
+    result = run(options, disk, via, reports, &done, err);
     /* Also on failure: the targets before the one that failed stay. */
     if (result == 0 || done > 0) {
         common_source(report, disk);

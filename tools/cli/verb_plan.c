@@ -121,13 +121,15 @@ static int show_plan(struct report *report, const struct ds_disk *disk,
 }
 
 static int make_plans(const struct options *options, struct ds_disk *disk,
-                      struct ds_plan **plans, struct ds_error *err)
+                      struct ds_clone_via *via, struct ds_plan **plans,
+                      struct ds_error *err)
 {
     struct progress progress;
     const struct ds_convert_options convert_options = {
         .strategy = options->strategy,
         .output_bytes_max = options->output_bytes_max,
         .require_clone = options->require_clone,
+        .clone_via = via,
         .share_source_file = options->share_source_file,
         .progress = progress_show,
         .user = &progress,
@@ -146,9 +148,12 @@ int verb_plan(struct options *options, struct report *report,
               struct ds_error *err)
 {
     __attribute__((cleanup(common_close))) struct ds_disk *disk = NULL;
+    __attribute__((cleanup(common_close_via))) struct ds_clone_via *via = NULL;
     struct ds_plan **plans;
     int result = target_resolve(options, err);
 
+    if (result == 0)
+        result = common_open_via(options, &via, err);
     if (result == 0)
         result = common_open_source(options, false, &disk, err);
     if (result != 0)
@@ -158,7 +163,7 @@ int verb_plan(struct options *options, struct report *report,
         return memory_error(err);
     /* All of them before the first is shown: a target that cannot be is an
      * error and no report. */
-    result = make_plans(options, disk, plans, err);
+    result = make_plans(options, disk, via, plans, err);
     if (result == 0) {
         common_source(report, disk);
         if (options->ops)

@@ -39,6 +39,7 @@ verb_fn verb_compare;
 verb_fn verb_check;
 verb_fn verb_measure;
 verb_fn verb_points;
+verb_fn verb_storage;
 
 /** The table; NULL past the end. */
 const struct verb *verb_at(size_t index);

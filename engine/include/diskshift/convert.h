@@ -65,6 +65,8 @@ struct ds_op {
     uint64_t guest_offset_bytes; /* DECODE: what it is of the guest's disk */
     const void *data;      /* WRITE, REPEAT: length_bytes bytes, valid in the
                               callback */
+    bool unsure;           /* the storage did not say that it is done, though
+                              all looks like it */
     int status;            /* filled by the store: 0 or a negated errno */
     bool failed_source;    /* and with it: it was the source that failed, */
     uint64_t failed_bytes; /* at least so far into the operation */
@@ -102,6 +104,34 @@ struct ds_target_spec {
     size_t option_count;
 };
 
+/**
+ * A storage array that shares the blocks of its files when it is told to by
+ * an interface of its own, while the files are reached by NFS (nfs:// paths).
+ * Strings are borrowed for the call.
+ */
+struct ds_clone_via_options {
+    const char *name;             /* "ontap" */
+    const char *url;              /* https://host[:port] of its management */
+    const char *volume;           /* where sources and targets lie */
+    const char *credentials_file; /* one line, USER:PASSWORD; a regular file
+                                     that nobody but its owner may read */
+    const char
+        *cacert_file; /* whom to believe; NULL: the system's authorities */
+};
+struct ds_clone_via;
+
+/**
+ * Read the files that the options name and load the array's library. Nothing
+ * is sent before a plan needs it. On success *out is owned by the caller and
+ * must outlive the plans and conversions it is given to; one at a time.
+ * Errors: ARG (unknown name, wrong URL), REFUSED (others may read the
+ * credentials), SYSTEM, UNSUPPORTED (built without, library missing).
+ */
+DS_PUBLIC int ds_clone_via_open(const struct ds_clone_via_options *options,
+                                struct ds_clone_via **out,
+                                struct ds_error *err);
+DS_PUBLIC void ds_clone_via_close(struct ds_clone_via *via);
+
 /** Progress and cancel, for every long call. */
 struct ds_progress {
     const char *phase; /* "plan", "execute", "sync", "verify" */
@@ -118,6 +148,11 @@ struct ds_convert_options {
     bool require_clone; /* any copy of data is an error before any write */
     bool force;         /* replace an existing target */
     bool no_verify;
+    bool trust_clones; /* verification takes the storage's word for what it
+                          was told to share, where no physical address can
+                          prove it, and does not read that */
+    struct ds_clone_via *clone_via; /* NULL: by the file system or the server
+                                       itself */
     bool share_source_file;  /* the target's data file is the source's own, and
                                 what the guest writes changes the source. Only
                                 targets that name a data file can: qcow2 with
@@ -176,6 +211,8 @@ struct ds_verify_report {
     uint64_t zero_bytes;              /* zeros on both sides by their tables */
     uint64_t witnessed_bytes; /* of the target read, compared by XXH3-128 with
                                 what the source was read to be when copied */
+    uint64_t trusted_bytes;   /* not read: the storage said that they are
+                                 shared; see trust_clones */
     uint64_t hashed_bytes;    /* read on both sides, compared by XXH3-128 */
     const char *not_proven;   /* why bytes had to be read; NULL if none were */
     double seconds;
