@@ -103,9 +103,8 @@ static int subfile_exclusive(struct ds_file *file, uint64_t offset_bytes,
     if (sub->outer->store->exclusive == NULL)
         return ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_UNSUPPORTED,
                           "subfile: its store does not tell what is shared");
-    return sub->outer->store->exclusive(sub->outer,
-                                        sub->base_bytes + offset_bytes,
-                                        length_bytes, bytes, err);
+    return sub->outer->store->exclusive(
+        sub->outer, sub->base_bytes + offset_bytes, length_bytes, bytes, err);
 }
 
 static int subfile_quiesce(struct ds_file *file, struct ds_error *err)

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 
 #include "arith.h"
 #include "cleanup.h"
@@ -57,6 +58,15 @@ static int mount_at(const char *path, struct remote_mount **out,
     return result;
 }
 
+/* Some servers give the handle of a file too. */
+static bool is_directory(struct remote_mount *mount)
+{
+    struct nfs3_facts facts;
+
+    return nfs3_getattr(mount->server->nfs3, &mount->handle, &facts) == 0 &&
+           S_ISDIR((mode_t)facts.mode);
+}
+
 /* The directory itself, or the one that a file lies in; *inside is a path of a
  * file in it, the caller's to free. */
 static int open_place(const char *path, struct remote_mount **out,
@@ -69,7 +79,8 @@ static int open_place(const char *path, struct remote_mount **out,
     if (directory == NULL)
         return ds_fail_memory(err);
     result = mount_at(directory, out, &own);
-    if (result != 0 && own.system_errno == ENOTDIR) {
+    if ((result != 0 && own.system_errno == ENOTDIR) ||
+        (result == 0 && !is_directory(*out))) {
         result = mount_at(path, out, &own);
         *inside = strdup(path);
     } else {

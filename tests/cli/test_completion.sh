@@ -22,7 +22,7 @@ offers() {
         fail "$*: have '$have' expect '$expected'"
 }
 
-offers '--help --version check compare convert help info map measure plan snapshot-points storage verify' \
+offers '--help --version check compare convert guest-script help info map measure migrate plan snapshot-points storage verify' \
     diskshift ''
 offers 'compare convert' diskshift co
 offers 'plan' diskshift help pl

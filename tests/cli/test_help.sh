@@ -21,7 +21,7 @@ for words in help --help -h; do
 done
 
 for verb in $verbs; do
-    [[ $verb == help ]] && continue
+    [[ $verb == help || $verb == migrate ]] && continue
     run "help $verb" 0 help "$verb"
     silent err
     mv out first

@@ -21,6 +21,7 @@ static void complete_verbs(void)
 
     for (size_t i = 0; (verb = verb_at(i)) != NULL; i++)
         puts(verb->name);
+    puts("migrate");
     puts("help");
 }
 

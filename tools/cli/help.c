@@ -113,6 +113,8 @@ void help_all(void)
            "Verbs:\n");
     for (size_t i = 0; (verb = verb_at(i)) != NULL; i++)
         printf("  %-15s %s\n", verb->name, verb->summary);
+    printf("  %-15s %s\n", "migrate",
+           "move virtual machines with their disks, and back");
     printf("  %-15s %s\n", "help", "print this, or help VERB");
     print_formats();
     printf(
@@ -144,7 +146,8 @@ void help_verb(const struct verb *verb)
     printf("diskshift %s: %s\n\nUsage:\n", verb->name, verb->summary);
     print_usage(verb, "  ");
     print_options(verb->bit);
-    print_formats();
+    if ((verb->bit & VERB_ALL) != 0)
+        print_formats();
     if ((verb->bit & (VERB_PLAN | VERB_CONVERT | VERB_MEASURE)) != 0)
         print_format_options();
     print_statuses(verb);

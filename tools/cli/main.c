@@ -42,6 +42,10 @@ static const struct verb verbs[] = {
     { "storage", VERB_STORAGE, "[OPTION]... PATH",
       "say what a place can do: share, copy, tell where blocks lie",
       verb_storage },
+    { "guest-script", VERB_GUEST,
+      "[OPTION]... --guest SYSTEM [-o key=value]...\n"
+      "[OPTION]... --list",
+      "make the scripts by which a guest keeps its network", verb_guest },
 };
 
 const struct verb *verb_at(size_t index)
@@ -167,8 +171,20 @@ static int help(struct report *report, const char *name)
     return STATUS_DONE;
 }
 
+/* "migrate ..." and "help migrate" are another program's. */
+static int run_migrate(struct report *report, char *const *argv)
+{
+    struct ds_error err = DS_ERROR_INIT;
+    int result = migrate(argv, &err);
+
+    report_error(report, &err);
+    print_error(&err);
+    return status_of((enum ds_error_class) - result);
+}
+
 static int dispatch(struct report *report, int argc, char *const *argv)
 {
+    char *const help_of[] = { "migrate", "--help", NULL };
     const char *word = argc > 1 ? argv[1] : "";
     const struct verb *verb = verb_find(word);
 
@@ -176,6 +192,11 @@ static int dispatch(struct report *report, int argc, char *const *argv)
         return usage(report, "expect a verb", NULL);
     if (verb != NULL)
         return run_verb(verb, report, argc - 2, argv + 2);
+    if (strcmp(word, "migrate") == 0)
+        return run_migrate(report, argv + 1);
+    if (strcmp(word, "help") == 0 && argc > 2 &&
+        strcmp(argv[2], "migrate") == 0)
+        return run_migrate(report, help_of);
     if (strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 ||
         strcmp(word, "-h") == 0)
         return help(report, argc > 2 ? argv[2] : NULL);

@@ -274,6 +274,39 @@ static int apply_to(struct options *options, const char *value,
     return 0;
 }
 
+static int apply_stage(struct options *options, const char *value,
+                       struct ds_error *err)
+{
+    static const char *const names[] = { "first", "staged", "offline" };
+    static const enum ds_script_stage stages[] = { DS_SCRIPT_FIRST,
+                                                   DS_SCRIPT_STAGED,
+                                                   DS_SCRIPT_OFFLINE };
+
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(value, names[i]) == 0) {
+            options->guest.stage = stages[i];
+            return 0;
+        }
+    }
+    return usage_error(err, "--stage: have %s expect first, staged or offline",
+                       value);
+}
+
+static int apply_task(struct options *options, const char *value,
+                      struct ds_error *err)
+{
+    const char *rest = value;
+
+    while (rest != NULL) {
+        char *piece = take_piece(&rest);
+
+        if (piece == NULL)
+            return memory_error(err);
+        options->guest.tasks[options->guest.task_count++] = piece;
+    }
+    return 0;
+}
+
 /* -- the table ------------------------------------------------------------ */
 
 #define VERB_IMAGE (VERB_ALL & ~VERB_STORAGE)
@@ -323,6 +356,42 @@ static const struct option_rule rules[] = {
       "option of the target format, or several with commas between; applies "
       "to the --to before it, or to TARGET",
       APPLIED, apply_option },
+    { "guest", 0, "SYSTEM", false, VERB_GUEST, "linux windows",
+      "the guest's system: linux or windows", MEMBER(guest.guest), NULL },
+    { "source", 0, "HYPERVISOR", false, VERB_GUEST, "vmware hyperv kvm xen any",
+      "what the guest runs on: vmware, hyperv, kvm, xen or any (standard)",
+      MEMBER(guest.source), NULL },
+    { "target", 0, "HYPERVISOR", false, VERB_GUEST, "vmware hyperv kvm xen any",
+      "what it will run on, likewise", MEMBER(guest.target), NULL },
+    { "task", 0, "NAME,...", false, VERB_GUEST,
+      "network drivers boot tools-remove tools-install power-off all",
+      "what the scripts do: network, drivers, boot, power-off (standard: "
+      "these), tools-remove, tools-install, or all",
+      APPLIED, apply_task },
+    { "stage", 0, "WAY", false, VERB_GUEST, "first staged offline",
+      "first: one script (standard); staged: one for each task; offline: one "
+      "that a person carries in",
+      APPLIED, apply_stage },
+    { "option", 'o', "key=value", false, VERB_GUEST, NULL,
+      "value of a variable, or several with commas between; --list names them",
+      APPLIED, apply_option },
+    { "job", 0, "NAME", false, VERB_GUEST, NULL,
+      "names the move in files and records (standard: move)", MEMBER(guest.job),
+      NULL },
+    { "elements", 0, "DIR", false, VERB_GUEST, "@directory",
+      "directory with linux/NAME.sh and windows/NAME.ps1 that replace or add "
+      "to the elements of the program",
+      MEMBER(guest.elements), NULL },
+    { "output", 0, "PATH", false, VERB_GUEST, "@file",
+      "file to write to, instead of standard output; for staged scripts the "
+      "directory",
+      MEMBER(guest.output), NULL },
+    { "iso", 0, "FILE", false, VERB_GUEST, "@file",
+      "write the scripts with a note to an ISO image, which a VM takes as a "
+      "CD (needs xorriso or genisoimage)",
+      MEMBER(guest.iso), NULL },
+    { "list", 0, NULL, false, VERB_GUEST, NULL,
+      "list the elements and their variables", MEMBER(guest.list), NULL },
     { "resize", 0, "SIZE", false, VERB_PLANNED, NULL,
       "size of the target's disk, or +SIZE to add so much, in bytes or with "
       "k, M, G or T; what is added reads as zeros",
@@ -352,7 +421,7 @@ static const struct option_rule rules[] = {
       MEMBER(share_source_file), NULL },
     { "ops", 0, NULL, false, VERB_PLAN, NULL, "list every operation",
       MEMBER(ops), NULL },
-    { "force", 0, NULL, false, VERB_CONVERT, NULL,
+    { "force", 0, NULL, false, VERB_CONVERT | VERB_GUEST, NULL,
       "replace a target that exists", MEMBER(force), NULL },
     { "no-verify", 0, NULL, false, VERB_CONVERT, NULL,
       "do not compare the target with the source before it gets its name",
@@ -373,7 +442,7 @@ static const struct option_rule rules[] = {
       "show progress on standard error, or with FD write it as JSON lines to "
       "that descriptor",
       APPLIED, apply_progress },
-    { "json", 0, NULL, false, VERB_ALL, NULL,
+    { "json", 0, NULL, false, VERB_ALL | VERB_GUEST, NULL,
       "print one JSON document, with sizes in bytes", MEMBER(json), NULL },
     { "stats", 0, NULL, false, VERB_ALL, NULL,
       "report the calls made to servers, and their bytes", MEMBER(stats),
@@ -400,8 +469,8 @@ static const struct option_rule rules[] = {
       "auto (standard): as far as the kernel can, and warn; require: fail "
       "without it; or off",
       APPLIED, apply_sandbox },
-    { "help", 'h', NULL, false, VERB_ALL, NULL, "print this help", MEMBER(help),
-      NULL },
+    { "help", 'h', NULL, false, VERB_ALL | VERB_GUEST, NULL, "print this help",
+      MEMBER(help), NULL },
 };
 
 const struct option_rule *option_rule_at(size_t index)
@@ -561,8 +630,9 @@ int options_parse(struct options *options, unsigned verb, int argc,
     options->target_options = calloc(most, sizeof(const char *));
     options->targets = calloc(most, sizeof(struct ds_target_spec));
     options->operands = calloc(most, sizeof(const char *));
+    options->guest.tasks = calloc(most, sizeof(const char *));
     if (options->target_options == NULL || options->targets == NULL ||
-        options->operands == NULL)
+        options->operands == NULL || options->guest.tasks == NULL)
         return memory_error(err);
 
     for (int i = 0; i < argc; i++) {
@@ -590,5 +660,8 @@ void options_free(struct options *options)
     for (size_t i = 0; i < options->target_option_count; i++)
         free((void *)(uintptr_t)options->target_options[i]);
     free(options->target_options);
+    for (size_t i = 0; i < options->guest.task_count; i++)
+        free((void *)(uintptr_t)options->guest.tasks[i]);
+    free(options->guest.tasks);
     free(options->operands);
 }

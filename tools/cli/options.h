@@ -26,7 +26,8 @@ enum verb_bit {
     VERB_COMPARE = 128,
     VERB_POINTS = 256,
     VERB_STORAGE = 512,
-    VERB_ALL = 1023
+    VERB_ALL = 1023, /* the verbs that open disks */
+    VERB_GUEST = 1024
 };
 
 #define PROGRESS_FD_NONE (-1)
@@ -46,6 +47,21 @@ struct resize {
     bool given;
     bool relative; /* +SIZE */
     uint64_t bytes;
+};
+
+/* What guest-script is told. */
+struct guest_words {
+    const char *guest;
+    const char *source;
+    const char *target;
+    const char *job;
+    const char *elements;
+    const char *output;
+    const char *iso;
+    bool list;
+    enum ds_script_stage stage;
+    const char **tasks; /* freed with it, as the strings are */
+    size_t task_count;
 };
 
 struct options {
@@ -88,6 +104,7 @@ struct options {
     size_t target_count;
     const char **operands;
     size_t operand_count;
+    struct guest_words guest; /* guest-script */
     size_t source_count; /* of the operands, the first; 1 but for targets that
                             hold several disks */
     bool all_members;    /* those take all disks of a container */

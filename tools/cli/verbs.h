@@ -40,6 +40,7 @@ verb_fn verb_check;
 verb_fn verb_measure;
 verb_fn verb_points;
 verb_fn verb_storage;
+verb_fn verb_guest;
 
 /** The table; NULL past the end. */
 const struct verb *verb_at(size_t index);
@@ -48,6 +49,10 @@ const struct verb *verb_find(const char *name);
 /** Help on standard output: of everything, or of one verb. */
 void help_all(void);
 void help_verb(const struct verb *verb);
+
+/** Become diskshift-migrate; `argv` is its own, with a name before. Returns
+ * only when it cannot: UNSUPPORTED. */
+int migrate(char *const *argv, struct ds_error *err);
 
 /** Words for shell completion; see complete.c. An exit status. */
 int complete(int argc, char *const *argv);

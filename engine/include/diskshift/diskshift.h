@@ -6,6 +6,7 @@
 #include <diskshift/convert.h>
 #include <diskshift/disk.h>
 #include <diskshift/error.h>
+#include <diskshift/guest_script.h>
 #include <diskshift/storage.h>
 #include <diskshift/traffic.h>
 

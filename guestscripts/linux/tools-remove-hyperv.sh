@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+# element: tools-remove-hyperv
+# task: tools-remove
+# phase: leave
+# source: hyperv
+# order: 50
+# needs: packages
+# Hyper-V's daemons go; its drivers are the kernel's and stay.
+
+element_tools_remove_hyperv() {
+    packages_remove hyperv-daemons hyperv-tools hypervkvpd hypervfcopyd \
+        hypervvssd linux-cloud-tools-virtual linux-cloud-tools-generic \
+        hvtools
+}

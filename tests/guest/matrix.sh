@@ -1,0 +1,122 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Each fixture's network, brought up by its manager, goes through the first
+# script to the second, which runs in a machine with other interface names; the
+# manager brings it up again there. What the kernel has then must be what it had,
+# by MAC address. usage: matrix.sh [FIXTURE...]
+#
+# Twice where names swap: with udev, by which old names return, and without, so
+# that the manager's files are adapted. dash and busybox take turns.
+# shellcheck source=tests/lib/lib.bash
+. "$(dirname "$0")/../lib/lib.bash"
+guest=$tests_dir/guest
+DS_GUEST_KIT=${DS_GUEST_KIT:-$DS_TEST_DIR/../guest/kit}
+begin matrix_guest
+need jq unshare ip
+"$guest/make_kit" "$DS_GUEST_KIT" || exit $?
+
+"$DISKSHIFT" guest-script --guest linux --source vmware --target kvm \
+    --task network,power-off -o grace=0 -o virtual_nics=yes \
+    -o same_machine=run -o nic_wait=3 -o address_wait=5 >first.sh || exit 1
+shells=(dash "busybox sh")
+turn=0
+
+# in_machine COLUMN COMMAND...: in $place, with NICs of this column
+in_machine() {
+    local column=$1
+    shift
+    MACHINE_DHCP=$dhcp "$guest/machine" "$place" "$place/nics" "$column" "$@"
+}
+
+# What a boot does, and what is seen then. $1: scripts before the manager.
+# $2: and after.
+boot() {
+    cat <<END
+set -u
+$1
+bash /manager $manager >/run/manager.log 2>&1
+bash /state >/var/lib/state.json
+$2
+END
+}
+
+# fixture NAME UDEV
+fixture() {
+    local name=$1 udev=$2 what=$1 shell=${shells[turn++ % 2]} place
+    local manager dhcp words without=
+    what="$name, $([[ $udev == yes ]] || echo 'no udev, ')$shell"
+    place=$(mktemp -d "$run/machine.XXXXXX")
+    mkdir "$place/upper"
+    ln -s "$(realpath "$DS_GUEST_KIT/kit.ext4")" "$place/kit.ext4"
+    cp -r "$guest/fixtures/$name/root/." "$place/upper/"
+    cp "$guest/fixtures/$name/nics" "$place/nics"
+    chmod 755 "$place/upper" && chmod -R u=rwX,go=rX "$place/upper"
+    chmod -R go= "$place/upper/etc/NetworkManager" 2>/dev/null
+    mkdir -p "$place/upper/var/lib"
+    read -r manager words <"$guest/fixtures/$name/manager"
+    dhcp=no
+    [[ $words != dhcp ]] || dhcp=yes
+    [[ $udev == yes ]] || without='rm -rf /etc/udev'
+    cp first.sh "$guest/manager" "$guest/state" "$place/upper/"
+
+    in_machine 1 bash -c "$(boot "$without" \
+        "$shell /first.sh >/var/lib/first 2>/var/lib/first.log
+        echo \$? >/var/lib/first.status
+        $shell /var/lib/diskshift/second.d/60-all.sh --phase leave \
+            >/dev/null 2>&1")" >"$place/source" 2>&1
+    mv "$place/upper/var/lib/state.json" "$place/before.json" || {
+        case_fail "$what: source" "$(tail -n 20 "$place/source")"
+        return
+    }
+    in_machine 2 bash -c "$(boot \
+        "$shell /var/lib/diskshift/second arrive >/var/lib/arrive 2>&1" \
+        "$shell /var/lib/diskshift/second settle >/var/lib/settle 2>&1")" \
+        >"$place/target" 2>&1
+    if judge "$place"; then
+        case_ok "$what"
+        # shellcheck disable=SC2115
+        rm -rf "$place"
+    else
+        case_fail "$what" "$(cat "$place/why")" \
+            "$(tail -n 30 "$place/upper/var/lib/diskshift/log" \
+                "$place/source" "$place/target" 2>&1)"
+    fi
+}
+
+# Why it is not right, line by line, to PLACE/why; empty when it is.
+judge() {
+    local lib=$1/upper/var/lib
+    {
+        jq -e '.interfaces | map(.addresses) | flatten | length > 0' \
+            "$1/before.json" >/dev/null || echo "the source has no address"
+        diff <(jq -S . "$1/before.json") <(jq -S . "$lib/state.json")
+        [[ $(cat "$lib/first.status") == 0 ]] || echo "the first script failed"
+        jq -e '.schema == 1 and (.nics | length > 0)' \
+            "$lib/diskshift/guest.json" || cat "$lib/diskshift/guest.json"
+        jq -e '.status == "done" and .phase == "settle"' \
+            "$lib/diskshift/result-second-all.json" ||
+            cat "$lib/diskshift/result-second-all.json"
+        grep -q 'poweroff' "$lib/called" || echo "nothing powered off"
+        [[ ! -e $1/upper/pwned && ! -e $1/upper/root/pwned ]] ||
+            echo "a value became code"
+        [[ -z $(find "$1/upper/etc" -name '*diskshift-arrive*' -type f) ]] ||
+            echo "it is still armed"
+    } 2>&1 | grep -vx true >"$1/why"
+    [[ ! -s $1/why ]]
+}
+
+for name in "${@:-}"; do
+    [[ -n $name ]] || continue
+    fixture "$name" yes
+    fixture "$name" no
+done
+if (($# == 0)); then
+    for path in "$guest"/fixtures/*; do
+        name=$(basename "$path")
+        fixture "$name" yes
+        case $name in
+        *-swapped | *-bridge | netplan-flow | *-many-*) fixture "$name" no ;;
+        esac
+    done
+fi
+finish

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The way back: the VM that was migrated is the source here, the one that it
+ * came from is there still, and gets the disk as it is now. */
+#include "disks.h"
+#include "stage.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ASIDE ".diskshift-aside"
+
+static bool returns(const struct migration *migration)
+{
+    return migration->kind == KIND_RETURN;
+}
+
+static int original(struct migration *migration, struct vm *out,
+                    struct ds_error *err)
+{
+    int result = migration->target->ops->describe(
+        migration->target, migration->target_vm.name, out, err);
+
+    if (result == 0 && out->disk_count != migration->vm.disk_count) {
+        result = fail(err, DS_ERR_REFUSED,
+                      "%s has %zu disks there and %zu here: they cannot be "
+                      "paired",
+                      out->name, out->disk_count, migration->vm.disk_count);
+        vm_free(out);
+    }
+    return result;
+}
+
+static int add_pair(const struct vm_disk *from, const struct vm_disk *to,
+                    json_t *list, struct ds_error *err)
+{
+    struct texts files = { 0 };
+    json_t *names = json_array();
+    int result = disk_files(to, &files, err);
+
+    for (size_t i = 0; i < files.count; i++)
+        json_array_append_new(names, json_string(files.items[i]));
+    json_array_append_new(
+        list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "name", from->name,
+                        "from", from->path, "from_format", from->format, "to",
+                        to->path, "format", to->format, "files", names));
+    texts_free(&files);
+    return result;
+}
+
+static int before_return(struct migration *migration, json_t *before,
+                         struct ds_error *err)
+{
+    json_t *list = json_array();
+    struct vm vm = { 0 };
+    int result = original(migration, &vm, err);
+
+    json_object_set_new(before, "disks", list);
+    for (size_t i = 0; i < vm.disk_count && result == 0; i++)
+        result = add_pair(&migration->vm.disks[i], &vm.disks[i], list, err);
+    vm_free(&vm);
+    return result;
+}
+
+static const char *member(const json_t *disk, const char *key)
+{
+    return json_string_value(json_object_get(disk, key));
+}
+
+/* A file that stands aside is the original; what has its name is ours. */
+static int put_aside(const json_t *disk, struct ds_error *err)
+{
+    json_t *file;
+    size_t i;
+
+    json_array_foreach(json_object_get(disk, "files"), i, file)
+    {
+        const char *path = json_string_value(file);
+        autofree char *aside = text_format("%s" ASIDE, path);
+
+        if (!path_exists(aside) && rename(path, aside) != 0)
+            return fail_errno(err, errno, path, "put aside");
+    }
+    return 0;
+}
+
+static int remove_ours(const json_t *disk, struct ds_error *err)
+{
+    autofree char *partial = text_format("%s.partial", member(disk, "to"));
+    int result = file_remove(member(disk, "to"), err);
+
+    return result != 0 ? result : file_remove(partial, err);
+}
+
+static int put_back(const json_t *disk, struct ds_error *err)
+{
+    json_t *file;
+    size_t i;
+
+    json_array_foreach(json_object_get(disk, "files"), i, file)
+    {
+        const char *path = json_string_value(file);
+        autofree char *aside = text_format("%s" ASIDE, path);
+
+        if (path_exists(aside) && rename(aside, path) != 0)
+            return fail_errno(err, errno, path, "put back");
+    }
+    return 0;
+}
+
+static int shift_back(struct migration *migration, const json_t *disk,
+                      json_t *done, struct ds_error *err)
+{
+    struct shift shift = {
+        .name = member(disk, "name"),
+        .from = member(disk, "from"),
+        .from_format = member(disk, "from_format"),
+        .to = member(disk, "to"),
+        .to_format = member(disk, "format"),
+        .require_clone = migration->settings.require_clone,
+    };
+    int result = put_aside(disk, err);
+
+    if (result == 0)
+        result = remove_ours(disk, err);
+    if (result == 0)
+        result = shift_all(&shift, 1, err);
+    if (result == 0)
+        json_array_append_new(done, shift_json(&shift));
+    return result;
+}
+
+static int return_disks(struct migration *migration, const json_t *before,
+                        json_t *after, struct ds_error *err)
+{
+    enum hypervisor_state state = HYPERVISOR_OFF;
+    json_t *done = json_array(), *disk;
+    size_t i;
+    int result = migration->target->ops->state(
+        migration->target, migration->target_vm.name, &state, err);
+
+    json_object_set_new(after, "disks", done);
+    if (result == 0 && state != HYPERVISOR_OFF)
+        result = fail(err, DS_ERR_REFUSED, "%s is %s, its disks are in use",
+                      migration->target_vm.name, hypervisor_state_name(state));
+    json_array_foreach(json_object_get(before, "disks"), i, disk)
+    {
+        if (result == 0)
+            result = shift_back(migration, disk, done, err);
+    }
+    return result;
+}
+
+/* A disk that was not reached has nothing aside, and is not ours to remove. */
+static int undo_return(struct migration *migration, const json_t *before,
+                       const json_t *after, struct ds_error *err)
+{
+    json_t *disk;
+    size_t i;
+    int result = 0;
+
+    (void)migration, (void)after;
+    json_array_foreach(json_object_get(before, "disks"), i, disk)
+    {
+        autofree char *aside = text_format("%s" ASIDE, member(disk, "to"));
+
+        if (result == 0 && path_exists(aside))
+            result = remove_ours(disk, err);
+        if (result == 0)
+            result = put_back(disk, err);
+    }
+    return result;
+}
+
+const struct step steps_return[] = {
+    { .name = "return-disks",
+      .stage = STAGE_MIGRATE,
+      .wanted = returns,
+      .before = before_return,
+      .run = return_disks,
+      .undo = undo_return },
+    { .name = NULL, .stage = STAGE_MIGRATE },
+};
