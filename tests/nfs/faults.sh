@@ -100,7 +100,6 @@ different() {
 }
 check "each target is what its source is" test -z "$(different)"
 check "nothing is left over" test -z \
-    "$(cd "$disk_at" && ls -A | grep -v '^[a-z]*\(\.[0-9]*\)\?\.vhdx$' |
-        grep -v '^disk.qcow2$')"
+    "$(find "$disk_at" -mindepth 1 ! -name '*.vhdx' ! -name disk.qcow2)"
 disk_unmount
 finish
