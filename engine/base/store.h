@@ -21,6 +21,7 @@
 
 #include <diskshift/convert.h>
 #include <diskshift/storage.h>
+#include <diskshift/traffic.h>
 
 struct ds_store_ops;
 struct ds_clone_via;
@@ -96,7 +97,7 @@ struct ds_space {
 struct ds_store_ops {
     const char *name; /* "local" */
     /** A target's sources may lie in other stores: `run` copies from them by
-     * their `read`. */
+     * their `read`. Else the store never sees them. */
     bool takes_any_source;
 
     /* -- sources -------------------------------------------------------- */
@@ -243,6 +244,9 @@ struct ds_store_ops {
 
     int (*space)(const char *target_path, struct ds_space *out,
                  struct ds_error *err);
+
+    /** What this store's calls to servers were so far. NULL: it has none. */
+    void (*traffic)(ds_traffic_fn *each, void *user);
 
     /** As ds_storage_describe; `store` is filled already. NULL: not to be
      * had. */

@@ -55,7 +55,8 @@ static struct ds_extent extent_of(const struct ds_op *op, uint64_t skip)
     struct ds_extent extent = {
         .guest_offset_bytes = op->guest_offset_bytes,
         .length_bytes = op->length_bytes,
-        .kind = DS_EXTENT_ENCODED,
+        .kind = op->encoding.codec == DS_CODEC_NONE ? DS_EXTENT_DATA
+                                                    : DS_EXTENT_ENCODED,
         .file_index = op->source_index,
         .file_offset_bytes = op->source_offset_bytes,
         .encoding = op->encoding,
@@ -81,8 +82,9 @@ static bool joins(const struct group *group, const struct ds_op *op)
 /* Compressed units are decoded whole, the rest can be cut. */
 static uint64_t part_of(const struct ds_op *op, uint64_t done)
 {
-    uint64_t most =
-        codec_is_cipher(op->encoding.codec) ? GROUP_BYTES : BUFFER_BYTES;
+    bool is_whole = op->encoding.codec != DS_CODEC_NONE &&
+                    !codec_is_cipher(op->encoding.codec);
+    uint64_t most = is_whole ? BUFFER_BYTES : GROUP_BYTES;
 
     return ds_min_u64(op->length_bytes - done, most);
 }

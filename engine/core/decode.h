@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The executor's decoding workers.
+ * The executor's decoding workers. They also move what the target's store
+ * cannot read, a file of another store: to them it has no codec.
  *
  *   ops      DECODE DECODE DECODE DECODE DECODE ...
  *   groups   |  what continues in the guest |  ... |

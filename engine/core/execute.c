@@ -11,11 +11,20 @@
 #include "trust.h"
 #include "witness.h"
 
+static bool any_foreign(const struct ds_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->disk->file_count; i++)
+        if (plan_is_foreign(plan, i))
+            return true;
+    return false;
+}
+
 int execute_create(struct execution *execution, struct ds_error *err)
 {
     struct ds_plan *plan = execution->plan;
     const struct ds_target_layout *layout = &plan->target->layout;
     const struct ds_disk *disk = plan->disk;
+    bool foreign = any_foreign(plan);
     int result = plan_clear_leftovers(plan, err);
 
     for (uint32_t i = 0; i < layout->file_count && result == 0; i++) {
@@ -30,6 +39,10 @@ int execute_create(struct execution *execution, struct ds_error *err)
             .via = plan->via,
         };
 
+        if (foreign) { /* owners and modes are another place's: for us alone */
+            request.attributes_from = NULL;
+            request.within_count = 0;
+        }
         result = plan->store->create(&request, &execution->files[i], err);
     }
     if (result != 0)
@@ -142,6 +155,30 @@ static int decode(struct execution *execution, const struct ds_run *run,
                : decoding_run(execution->decoding, &job, ops, count, err);
 }
 
+/* What has no codec is read as it is. */
+static bool lend_copies(const struct ds_plan *plan, struct ds_op *ops,
+                        size_t count)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < count; i++)
+        if (ops[i].kind == DS_OP_COPY &&
+            plan_is_foreign(plan, ops[i].source_index)) {
+            ops[i].kind = DS_OP_DECODE;
+            ops[i].encoding = (struct ds_encoding){ .codec = DS_CODEC_NONE };
+            any = true;
+        }
+    return any;
+}
+
+static void return_copies(struct ds_op *ops, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ops[i].kind == DS_OP_DECODE &&
+            ops[i].encoding.codec == DS_CODEC_NONE)
+            ops[i].kind = DS_OP_COPY;
+}
+
 static int run_batch(struct execution *execution, struct ds_op *ops,
                      size_t count, struct ds_error *err)
 {
@@ -154,12 +191,16 @@ static int run_batch(struct execution *execution, struct ds_op *ops,
         .copied = plan->witness != NULL ? note_copied : NULL,
         .user = execution,
     };
+    bool lent = lend_copies(plan, ops, count);
     int result = plan->store->run(&run, ops, count, err);
 
-    /* The store leaves DECODE to us: it knows no codecs. */
-    return result == 0 && has_decode(ops, count)
-               ? decode(execution, &run, ops, count, err)
-               : result;
+    /* The store leaves DECODE to us: it knows no codecs, and no store but
+     * itself. */
+    if (result == 0 && has_decode(ops, count))
+        result = decode(execution, &run, ops, count, err);
+    if (lent)
+        return_copies(ops, count);
+    return result;
 }
 
 /* The refused clones of a batch, once more, as copies. */

@@ -12,7 +12,16 @@
 #include "fail.h"
 #include "registry.h"
 
+#define FOREIGN_GRANULARITY_BYTES 4096u /* nothing comes of it */
+
 /* -- deciding ---------------------------------------------------------------*/
+
+bool plan_is_foreign(const struct ds_plan *plan, uint32_t source_index)
+{
+    return !plan->store->takes_any_source &&
+           strcmp(plan->disk->files[source_index]->store->name,
+                  plan->store->name) != 0;
+}
 
 static int find_domain(struct ds_plan *plan, const char *path, uint32_t index,
                        struct ds_error *err)
@@ -20,6 +29,14 @@ static int find_domain(struct ds_plan *plan, const char *path, uint32_t index,
     struct ds_file *file = plan->disk->files[index];
     struct ds_clone_domain *out = &plan->domains[index];
 
+    if (plan_is_foreign(plan, index)) {
+        *out = (struct ds_clone_domain){
+            .known = true,
+            .granularity_bytes = FOREIGN_GRANULARITY_BYTES,
+            .reason = DS_COPY_OTHER_FILESYSTEM,
+        };
+        return 0;
+    }
     if (plan->via == NULL)
         return plan->store->domain(file, path, out, err);
     if (plan->store->via_domain == NULL)
@@ -251,10 +268,11 @@ static int guard_sources(const struct ds_plan *plan, struct ds_error *err)
 {
     const struct ds_file *sources[DS_DISK_FILE_COUNT_MAX];
     const char *paths[DS_TARGET_FILE_COUNT_MAX];
-    size_t source_count = plan->disk->file_count, path_count = 0;
+    size_t source_count = 0, path_count = 0;
 
-    for (size_t i = 0; i < source_count; i++)
-        sources[i] = plan->disk->files[i];
+    for (uint32_t i = 0; i < plan->disk->file_count; i++)
+        if (!plan_is_foreign(plan, i))
+            sources[source_count++] = plan->disk->files[i];
     for (uint32_t t = 0; t < plan->target->layout.file_count; t++)
         if (!plan_refers(plan, t))
             paths[path_count++] = plan->paths[t];
@@ -352,24 +370,6 @@ int plan_check_output(const struct ds_plan *plan,
                    plan->paths[0], bytes, limit);
 }
 
-/* Before the target's store sees a file that is not its own. */
-static int check_stores(const struct ds_plan *plan, struct ds_error *err)
-{
-    const struct ds_disk *disk = plan->disk;
-
-    for (uint32_t i = 0; i < disk->file_count; i++) {
-        const struct ds_file *file = disk->files[i];
-
-        if (!plan->store->takes_any_source &&
-            strcmp(file->store->name, plan->store->name) != 0)
-            return ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_UNSUPPORTED,
-                              "plan: the source lies on %s and the target on "
-                              "%s: that way is not possible yet",
-                              file->store->name, plan->store->name);
-    }
-    return 0;
-}
-
 static int prepare(struct ds_plan *plan, const struct ds_target_spec *spec,
                    const struct ds_convert_options *options,
                    struct ds_error *err)
@@ -377,10 +377,8 @@ static int prepare(struct ds_plan *plan, const struct ds_target_spec *spec,
     bool force = options != NULL && options->force;
     enum ds_strategy asked =
         options != NULL ? options->strategy : DS_STRATEGY_AUTO;
-    int result = check_stores(plan, err);
+    int result = open_target(plan, spec, err);
 
-    if (result == 0)
-        result = open_target(plan, spec, err);
     if (options != NULL && options->share_source_file) {
         if (result == 0 && !plan->target->layout.can_refer)
             result = ds_fail(err, DS_ERR_ARG,

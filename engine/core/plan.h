@@ -66,6 +66,10 @@ void plan_note(struct ds_plan *plan, const char *format, ...)
 /** What the chosen strategy would do. */
 const struct survey_side *plan_side(const struct ds_plan *plan);
 
+/** Whether the target's store knows nothing of where this source lies: nothing
+ * of it is shared, and the executor reads it. */
+bool plan_is_foreign(const struct ds_plan *plan, uint32_t source_index);
+
 /** Whether file `index` of the target is the source's own. */
 static inline bool plan_refers(const struct ds_plan *plan, uint32_t index)
 {

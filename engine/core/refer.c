@@ -41,6 +41,11 @@ int plan_refer(struct ds_plan *plan, struct ds_error *err)
     uint32_t index = plan->target->layout.data_file_index;
     int result = check_places(plan, err);
 
+    if (result == 0 && plan_is_foreign(plan, plan->base_index))
+        return ds_fail_at(err, file, DS_OFFSET_NONE, DS_ERR_UNSUPPORTED,
+                          "plan: the source's file cannot be shared: it lies "
+                          "on %s and the target on %s",
+                          file->store->name, plan->store->name);
     if (result == 0)
         result =
             plan->store->name_for(file, plan->paths[0], &plan->reference, err);

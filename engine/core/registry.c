@@ -54,6 +54,20 @@ const struct ds_store_ops *ds_registry_store(const char *path)
     return &local_store_ops;
 }
 
+void ds_traffic_each(ds_traffic_fn *each, void *user)
+{
+    static const struct ds_store_ops *const stores[] = {
+        &local_store_ops,
+#ifdef DS_NFS
+        &remote_store_ops,
+#endif
+    };
+
+    for (size_t i = 0; i < sizeof(stores) / sizeof(stores[0]); i++)
+        if (stores[i]->traffic != NULL)
+            stores[i]->traffic(each, user);
+}
+
 static const struct ds_clone_via_ops *const arrays[] = {
 #ifdef DS_ONTAP
     &ontap_clone_via_ops,

@@ -4,10 +4,11 @@
  * ALLOCATE, DEALLOCATE. Names and data go by another way (nfs.h); a file is
  * known here by its handle alone.
  *
- *   caller   nfs42_call: operations as bytes        nfs42_ops.c
+ *   caller   nfs42_call: operations as bytes        nfs42_ops.c, nfs42_pieces.c
  *              |   nfs42_run: many calls, several in flight
- *   session  SEQUENCE before each, slots, DELAY, recovery
- *              |                                     nfs42_session.c
+ *              |     slots, DELAY                  nfs42_run.c
+ *   session  made, lost and made again             nfs42_session.c
+ *              |     as the bytes of a compound    nfs42_compound.c
  *   rpc      records over one connection             nfs_rpc.c
  *
  * State that a server could lose is avoided rather than reclaimed: files are
@@ -28,6 +29,7 @@
 
 #include <diskshift/error.h>
 
+#include "nfs_count.h"
 #include "nfs_rpc.h"
 
 /* Operations, RFC 8881 section 18 and RFC 7862 section 15. */
@@ -98,6 +100,8 @@ enum nfs42_status {
 
 /** The errno that says the same; EIO for what has none. */
 int nfs42_errno(uint32_t status);
+/** "CLONE"; NULL for what no compound here is for. */
+const char *nfs42_purpose_name(enum nfs42_op op);
 
 #define NFS42_HANDLE_BYTES_MAX 128u
 struct nfs42_handle {
@@ -111,6 +115,8 @@ struct nfs42_handle {
 #define NFS42_VERIFIER_BYTES 8u
 #define NFS42_SLOT_COUNT_MAX 16u
 
+#define NFS42_OP_COUNT (NFS42_CLONE + 1)
+
 struct nfs42_slot {
     uint32_t sequence;       /* of the last call that the server counted */
     uint32_t xid;            /* of the call in flight */
@@ -123,6 +129,9 @@ struct nfs42_options {
     struct nfs_user user;
     int timeout_ms;  /* for a reply */
     int patience_ms; /* without one that was not DELAY or a lost session */
+    uint32_t slot_count_max;  /* compounds in flight; 0: as many as granted */
+    uint32_t piece_count_max; /* pieces in a compound; 0: as many as fit */
+    struct nfs_count *counts; /* NFS42_OP_COUNT, the caller's; may be NULL */
 };
 
 struct nfs42 {
@@ -140,10 +149,11 @@ struct nfs42 {
     size_t reply_bytes_max;
     uint32_t op_count_max; /* in a compound, with SEQUENCE */
     uint32_t slot_count;
+    uint32_t slot_count_max, piece_count_max; /* as nfs42_options */
     struct nfs42_slot slots[NFS42_SLOT_COUNT_MAX];
     struct xdr_out message;
-    bool asked_clone_bytes; /* whether it knows that attribute was asked, */
-    bool knows_clone_bytes; /* and it does */
+    struct nfs_count *counts; /* by what a compound is for */
+    struct nfs_count own_counts[NFS42_OP_COUNT];
     uint64_t recovery_count;
     uint64_t delay_count;
 };
@@ -157,6 +167,7 @@ void nfs42_close(struct nfs42 *session);
 
 /** One compound without its SEQUENCE. */
 struct nfs42_call {
+    enum nfs42_op purpose; /* one of its operations */
     struct xdr_out ops;
     uint32_t op_count;
     /** Given the results behind SEQUENCE's and the compound's status. 0, or
@@ -190,38 +201,39 @@ struct nfs42_file_facts {
     struct nfs42_handle handle;
     uint64_t file_id;
     uint64_t size_bytes;
-    uint32_t clone_bytes; /* 0: the server does not say */
 };
 
-/** The regular file at `path` from the server's root. */
-int nfs42_look_up(struct nfs42 *session, const char *path,
-                  struct nfs42_file_facts *out, uint32_t *status,
-                  struct ds_error *err);
+/** Whether locks for writing would be denied on these bytes. */
+struct nfs42_lock_test {
+    const uint64_t *offsets;
+    size_t count;
+    uint32_t status; /* set: NFS42_ERR_DENIED; OK; what says that the server
+                        has no locks */
+};
 
-/** A piece of one file to be shared with or copied into another. */
+/** The regular file at `path` from the server's root. `locks` may be NULL. */
+int nfs42_look_up(struct nfs42 *session, const char *path,
+                  struct nfs42_lock_test *locks, struct nfs42_file_facts *out,
+                  uint32_t *status, struct ds_error *err);
+
+/** What is done to a piece of a file. */
 struct nfs42_piece {
-    const struct nfs42_handle *source;
+    enum nfs42_op op;                  /* CLONE, COPY, ALLOCATE or DEALLOCATE */
+    const struct nfs42_handle *source; /* CLONE, COPY */
     const struct nfs42_handle *target;
     uint64_t source_offset_bytes;
     uint64_t target_offset_bytes;
     uint64_t length_bytes; /* CLONE: 0 means to the source's end */
     uint32_t status;       /* set */
+    bool answered;         /* set: there is a status */
     uint64_t done_bytes;   /* COPY: set */
 };
 
-/** CLONE each; compounds are packed, several are in flight, so in any order. */
-int nfs42_clone(struct nfs42 *session, struct nfs42_piece *pieces, size_t count,
-                struct ds_error *err);
-/** Synchronous COPY of each, in any order. A server may do less than asked
- * of any: done_bytes. */
-int nfs42_copy(struct nfs42 *session, struct nfs42_piece *pieces, size_t count,
-               struct ds_error *err);
-
-/** Make a range a hole (DEALLOCATE) or give it blocks (ALLOCATE). */
-int nfs42_allocate(struct nfs42 *session, enum nfs42_op op,
-                   const struct nfs42_handle *handle, uint64_t offset_bytes,
-                   uint64_t length_bytes, uint32_t *status,
-                   struct ds_error *err);
+/** Do them all, in any order: they are packed into compounds, of which several
+ * are in flight. COPY is synchronous, and a server may do less than asked of
+ * any: done_bytes. */
+int nfs42_run_pieces(struct nfs42 *session, struct nfs42_piece *pieces,
+                     size_t count, struct ds_error *err);
 
 /** Where data or a hole begins at or after the offset. */
 int nfs42_seek(struct nfs42 *session, const struct nfs42_handle *handle,
@@ -232,12 +244,5 @@ int nfs42_seek(struct nfs42 *session, const struct nfs42_handle *handle,
 int nfs42_commit(struct nfs42 *session, const struct nfs42_handle *handle,
                  uint8_t verifier[NFS42_VERIFIER_BYTES], uint32_t *status,
                  struct ds_error *err);
-
-/** Whether locks for writing on these bytes would be denied:
- * NFS42_ERR_DENIED. At most NFS42_LOCK_COUNT_MAX. */
-#define NFS42_LOCK_COUNT_MAX 4u
-int nfs42_test_locks(struct nfs42 *session, const struct nfs42_handle *handle,
-                     const uint64_t *offsets, size_t count, uint32_t *status,
-                     struct ds_error *err);
 
 #endif

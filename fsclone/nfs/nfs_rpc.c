@@ -11,11 +11,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bytes.h"
 #include "fail.h"
+#include "nfs_wait.h"
 
 #define RPC_VERSION 2u
 #define RPC_CALL 0u
@@ -27,21 +27,16 @@
 #define LAST_FRAGMENT UINT32_C(0x80000000)
 #define FRAGMENT_COUNT_MAX 4096u /* empty ones could go on for ever */
 #define HOST_NAME_BYTES 64
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
+#define REPLY_BYTES_MIN 4096u
+#define LOW_PORT_FIRST 600u
+#define LOW_PORT_COUNT 424u
 
 /* 0 when `fd` is ready for `events`, else -errno. */
 static int wait_ready(int fd, short events, int64_t deadline_ms)
 {
     for (;;) {
         struct pollfd poller = { .fd = fd, .events = events };
-        int64_t left = deadline_ms - now_ms();
+        int64_t left = deadline_ms - nfs_now_ms();
         int ready = left > 0 ? poll(&poller, 1, (int)left) : 0;
 
         if (ready > 0)
@@ -55,6 +50,29 @@ static int wait_ready(int fd, short events, int64_t deadline_ms)
 
 /* -- connection -------------------------------------------------------------*/
 
+/* Servers take a call from a port that only root can have for one that speaks
+ * for its uid ("secure" exports of Linux, the standard). Where we may not have
+ * one, or all are taken, any port must do. */
+static void bind_low_port(int fd, int family)
+{
+    struct sockaddr_in in4 = { .sin_family = AF_INET };
+    struct sockaddr_in6 in6 = { .sin6_family = AF_INET6 };
+    unsigned begin = (unsigned)nfs_now_ms();
+
+    for (unsigned i = 0; i < LOW_PORT_COUNT; i++) {
+        uint16_t port =
+            htons((uint16_t)(LOW_PORT_FIRST + (begin + i) % LOW_PORT_COUNT));
+        int result;
+
+        in4.sin_port = in6.sin6_port = port;
+        result = family == AF_INET
+                     ? bind(fd, (struct sockaddr *)&in4, sizeof(in4))
+                     : bind(fd, (struct sockaddr *)&in6, sizeof(in6));
+        if (result == 0 || errno != EADDRINUSE)
+            return;
+    }
+}
+
 static int connect_one(const struct addrinfo *address, int timeout_ms)
 {
     int fd = socket(address->ai_family,
@@ -64,10 +82,11 @@ static int connect_one(const struct addrinfo *address, int timeout_ms)
 
     if (fd < 0)
         return -errno;
+    bind_low_port(fd, address->ai_family);
     result =
         connect(fd, address->ai_addr, address->ai_addrlen) == 0 ? 0 : -errno;
     if (result == -EINPROGRESS)
-        result = wait_ready(fd, POLLOUT, now_ms() + timeout_ms);
+        result = wait_ready(fd, POLLOUT, nfs_now_ms() + timeout_ms);
     if (result == 0 &&
         getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
         result = -errno;
@@ -157,7 +176,7 @@ uint32_t nfs_rpc_begin(struct nfs_rpc *rpc, struct xdr_out *out,
 
 int nfs_rpc_send(struct nfs_rpc *rpc, struct xdr_out *out, struct ds_error *err)
 {
-    int64_t deadline_ms = now_ms() + rpc->timeout_ms;
+    int64_t deadline_ms = nfs_now_ms() + rpc->timeout_ms;
     size_t sent = 0;
 
     xdr_patch_u32(out, 0, LAST_FRAGMENT | (uint32_t)(out->length_bytes - 4));
@@ -214,6 +233,9 @@ static int reserve(struct nfs_rpc *rpc, size_t length, struct ds_error *err)
 {
     uint8_t *reply;
 
+    if (length < REPLY_BYTES_MIN)
+        length =
+            REPLY_BYTES_MIN; /* also for an empty record there is a place */
     if (length <= rpc->reply_room_bytes)
         return 0;
     reply = realloc(rpc->reply, length);
@@ -228,7 +250,7 @@ static int reserve(struct nfs_rpc *rpc, size_t length, struct ds_error *err)
 static int receive_record(struct nfs_rpc *rpc, size_t *length_bytes,
                           struct ds_error *err)
 {
-    int64_t deadline_ms = now_ms() + rpc->timeout_ms;
+    int64_t deadline_ms = nfs_now_ms() + rpc->timeout_ms;
     size_t length = 0;
 
     for (unsigned i = 0; i < FRAGMENT_COUNT_MAX; i++) {

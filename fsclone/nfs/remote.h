@@ -5,17 +5,17 @@
  *   nfs://host[:port]/export/directory/name[?key=value&...]
  *
  *   engine ---- struct ds_store_ops ----> remote_open, _target, _run
- *                                          |                      |
- *        names, attributes, reads, writes  |                      | CLONE,
- * COPY, NFSv3 by libnfs                   |                      | DEALLOCATE
- * ... struct remote_mount <--+                     | | | struct remote_server
- * ---- struct nfs42 <-----+
+ *                                           |                    |
+ *      names, attributes, reads, writes     |                    |  CLONE,
+ * COPY, |                    |  DEALLOCATE NFSv3 (nfs3.h), by libnfs
+ * <---------+                    | NFSv4.2 (nfs42.h), our own
+ * <------------------------------+
  *
- * A server is known by host, port and user, a mount by its server and the
- * directory; both are shared by all files there and live until the process
- * ends. A file has a handle of each kind. That both mean the same file is not
- * taken for granted: the two sides' file ids must agree, else NFSv4.2 is not
- * used and the report says why.
+ * A server is known by host, port and user; it has one connection of each
+ * kind. A mount is the handle of a directory there. Both are shared by all
+ * files and live until the process ends. A file has a handle of each kind. That
+ * both mean the same file is not taken for granted: the two sides' file ids
+ * must agree, else NFSv4.2 is not used and the report says why.
  *
  * What can be shared is found out by cloning one block of the source into a
  * file beside the target, which is removed at once (remote_domain.c). Data that
@@ -24,12 +24,10 @@
  * (`account`).
  *
  * libnfs is loaded when the first nfs:// path is used, since to start with a
- * further shared library would cost every run of the program its time. It is
- * called under the mount's lock, its contexts being for one thread.
+ * further shared library would cost every run of the program its time.
  *
- * Writes by NFSv3 are flushed one by one where there is no NFSv4.2; where there
- * is, they are flushed together at the end, and a write verifier that changed
- * since the beginning is an error: the server lost some.
+ * Writes are flushed together at the end, and a write verifier that changed
+ * since the target was created is an error: the server lost some.
  *
  * No locks: NFSv3's are a service of their own that libnfs does not speak. So a
  * leftover .partial is never cleared, it is refused with a word on what to do.
@@ -39,9 +37,9 @@
 #ifndef REMOTE_H
 #define REMOTE_H
 
-#include <nfsc/libnfs.h>
 #include <pthread.h>
 
+#include "nfs3.h"
 #include "nfs42.h"
 #include "store.h"
 
@@ -60,6 +58,7 @@ struct remote_settings {
     bool no_nfs42;   /* not to be tried */
     int timeout_ms;  /* for one reply */
     int patience_ms; /* for a server that only says DELAY, or is restarted */
+    uint32_t slot_count, piece_count; /* of NFSv4.2 at most; 0: no bound */
 };
 
 struct remote_url {
@@ -76,55 +75,34 @@ int remote_url_parse(const char *path, struct remote_url *out,
                      struct ds_error *err);
 void remote_url_free(struct remote_url *url);
 
-/* -- remote_api.c: libnfs ------------------------------------------------- */
-
-#define REMOTE_API(FUNCTION)                                                   \
-    FUNCTION(nfs_init_context)                                                 \
-    FUNCTION(nfs_destroy_context)                                              \
-    FUNCTION(nfs_get_error)                                                    \
-    FUNCTION(nfs_parse_url_dir)                                                \
-    FUNCTION(nfs_destroy_url)                                                  \
-    FUNCTION(nfs_set_dircache)                                                 \
-    FUNCTION(nfs_set_autoreconnect)                                            \
-    FUNCTION(nfs_set_timeout)                                                  \
-    FUNCTION(nfs_mount)                                                        \
-    FUNCTION(nfs_lstat64)                                                      \
-    FUNCTION(nfs_fstat64)                                                      \
-    FUNCTION(nfs_statvfs64)                                                    \
-    FUNCTION(nfs_open2)                                                        \
-    FUNCTION(nfs_close)                                                        \
-    FUNCTION(nfs_pread)                                                        \
-    FUNCTION(nfs_pwrite)                                                       \
-    FUNCTION(nfs_fsync)                                                        \
-    FUNCTION(nfs_ftruncate)                                                    \
-    FUNCTION(nfs_fchmod)                                                       \
-    FUNCTION(nfs_fchown)                                                       \
-    FUNCTION(nfs_link)                                                         \
-    FUNCTION(nfs_rename)                                                       \
-    FUNCTION(nfs_unlink)                                                       \
-    FUNCTION(nfs_opendir)                                                      \
-    FUNCTION(nfs_readdir)                                                      \
-    FUNCTION(nfs_closedir)
-
-#define REMOTE_API_MEMBER(name) __typeof__(name) *name;
-struct remote_api {
-    REMOTE_API(REMOTE_API_MEMBER)
-};
-#undef REMOTE_API_MEMBER
-
-/** libnfs, loaded at the first call. UNSUPPORTED, naming the package, when it
- * is not there. */
-int remote_api(const struct remote_api **out, struct ds_error *err);
-
 /* -- remote_mount.c: servers and mounts ----------------------------------- */
+
+/* Headers and tables lie near each other and are read in small parts, each of
+ * which would be a round trip. So parts of files are kept, as many for all
+ * files of a server together: a disk may lie in a thousand. */
+#define REMOTE_WINDOW_BYTES ((size_t)256 * 1024)
+#define REMOTE_WINDOW_COUNT 8
+
+struct remote_window {
+    const struct remote_file *file; /* NULL: free */
+    uint64_t offset_bytes;
+    size_t length_bytes;
+    uint64_t used_at; /* the larger, the later */
+    uint8_t *bytes;   /* REMOTE_WINDOW_BYTES; kept when free */
+};
 
 struct remote_server {
     struct remote_server *next;
     char *host;
     struct remote_settings settings;
+    struct nfs3 *nfs3;
+    pthread_mutex_t window_lock;
+    struct remote_window windows[REMOTE_WINDOW_COUNT];
+    uint64_t window_time;
     /* NFSv4.2, under the lock: */
     pthread_mutex_t lock;
     struct nfs42 *session; /* NULL: none, or not yet */
+    struct nfs_count counts42[NFS42_OP_COUNT];
     bool session_tried;
     bool copy_refused;       /* it has no COPY that suits us */
     struct ds_error why_not; /* message: why there is no session */
@@ -133,42 +111,23 @@ struct remote_server {
 struct remote_mount {
     struct remote_mount *next;
     struct remote_server *server;
-    const struct remote_api *api;
-    char *directory;      /* from the server's root */
-    char *mounted;        /* what of it is mounted */
-    bool given_up;        /* the server did not come back */
-    char *inner;          /* of it, what is beyond the mounted export; "" or
-                             "/...", no slash at the end */
-    pthread_mutex_t lock; /* for all calls to libnfs */
-    struct nfs_context *context;
+    char *directory; /* from the server's root */
+    struct nfs3_handle handle;
+    pthread_mutex_t lock;
     /* What the last probe found between files of that filesystem (fsid) and
      * this directory; under the lock. */
     bool probed;
-    uint64_t probed_dev;
+    uint64_t probed_filesystem_id;
     struct ds_clone_domain domain;
 };
 
+/** The first of the list. */
+const struct remote_server *remote_servers(void);
 /** The mount of url->directory; not owned. */
 int remote_mount_get(const struct remote_url *url, struct remote_mount **out,
                      struct ds_error *err);
-/** Around calls to libnfs. */
-void remote_lock(struct remote_mount *mount);
-void remote_unlock(struct remote_mount *mount);
-/** Whether a call that ended with `status` is to be made again: libnfs gives a
- * connection up at the first refusal, so what follows a restart of the server
- * is up to us. Waits and mounts anew, up to the server's patience, counted from
- * the first time in *begun_ms (0 at first). Under the lock. */
-bool remote_again(struct remote_mount *mount, int status, int64_t *begun_ms);
-/* Only for what may be done twice. */
-#define REMOTE_CALL(mount, status, call)                                       \
-    do {                                                                       \
-        int64_t begun_ms_ = 0;                                                 \
-        do                                                                     \
-            (status) = (call);                                                 \
-        while (remote_again((mount), (status), &begun_ms_));                   \
-    } while (0)
-/** Error `-status` of a call to libnfs, which said why; under the lock. */
-int remote_fail(struct remote_mount *mount, int status, const char *path,
+/** Error `-status` of a call by NFSv3; says why when there was no answer. */
+int remote_fail(struct remote_server *server, int status, const char *path,
                 const char *what, struct ds_error *err);
 
 /** The server's session, with its lock held; NULL: there is none, and the
@@ -176,14 +135,17 @@ int remote_fail(struct remote_mount *mount, int status, const char *path,
 struct nfs42 *remote_session(struct remote_server *server);
 void remote_session_done(struct remote_server *server);
 
+/** What went over the network, of all servers. */
+void remote_traffic(ds_traffic_fn *each, void *user);
+
 /* -- files ----------------------------------------------------------------- */
 
 /* By which way data came into a target. */
 struct remote_account {
     uint64_t cloned_bytes, clone_count;
     uint64_t copied_bytes, copy_count; /* by the server */
-    uint64_t written_bytes, write_count;
-    uint64_t read_bytes, read_count;
+    uint64_t written_bytes;            /* from here */
+    uint64_t read_bytes;
     uint64_t unsure_count; /* of what an array did and kept no record */
 };
 
@@ -191,15 +153,11 @@ struct remote_file {
     struct ds_file base;
     struct remote_mount *mount;
     char *name; /* in the mount's directory, as it is now */
-    struct nfsfh *handle;
-    struct nfs_stat_64 opened; /* as then: kind, owner, file id */
-    struct nfs_stat_64 quiet;  /* as at quiesce */
+    struct nfs3_handle handle;
+    struct nfs3_facts opened; /* as then: kind, owner, file id */
+    struct nfs3_facts quiet;  /* as at quiesce */
     bool is_quiet;
-    bool is_steady; /* not written here: small reads go by the window */
-    pthread_mutex_t window_lock;
-    uint8_t *window; /* the last one read */
-    uint64_t window_offset_bytes;
-    size_t window_bytes; /* 0: none */
+    bool is_steady; /* not written here: small reads go by windows */
     bool handle42_tried;
     struct nfs42_handle handle42; /* length 0: NFSv4.2 cannot be used */
     struct ds_error why_not42;
@@ -208,9 +166,8 @@ struct remote_file {
     char *final_path;
     bool installed;
     bool discarded;
+    struct nfs3_verifier verifier; /* of unflushed writes */
     struct ds_clone_via *via; /* by which its blocks are shared; NULL: CLONE */
-    bool has_verifier;        /* of writes before the first */
-    uint8_t verifier[NFS42_VERIFIER_BYTES];
     struct remote_account account;
 };
 
@@ -224,25 +181,30 @@ static inline bool remote_is(const struct ds_file *file)
     return file->store == &remote_store_ops;
 }
 
-/** The path of `name` in the mount, as libnfs takes it; owned by the caller,
- * NULL when out of memory. */
-char *remote_path(const struct remote_mount *mount, const char *name);
-/** lstat; 0 or -errno. */
-int remote_stat(struct remote_mount *mount, const char *name,
-                struct nfs_stat_64 *out);
-int remote_fstat(struct remote_file *file, struct nfs_stat_64 *out);
-static inline bool remote_same_inode(const struct nfs_stat_64 *a,
-                                     const struct nfs_stat_64 *b)
+static inline struct nfs3 *remote_nfs3(const struct remote_file *file)
 {
-    return a->nfs_dev == b->nfs_dev && a->nfs_ino == b->nfs_ino;
+    return file->mount->server->nfs3;
+}
+
+/** What `name` in the mount is, a link not followed; 0 or -errno. */
+int remote_stat(struct remote_mount *mount, const char *name,
+                struct nfs3_facts *out);
+static inline bool remote_same_inode(const struct nfs3_facts *a,
+                                     const struct nfs3_facts *b)
+{
+    return a->filesystem_id == b->filesystem_id && a->file_id == b->file_id;
 }
 
 /* remote_open.c */
 int remote_open(const char *path, struct ds_file **out, struct ds_error *err);
-/** Open `name` in the mount; `flags` as of open(2). `path` names it. */
+/** Open `name` in the mount. `path` names it in messages. */
 int remote_open_name(struct remote_mount *mount, const char *name,
-                     const char *path, int flags, struct remote_file **out,
+                     const char *path, struct remote_file **out,
                      struct ds_error *err);
+/** Create it; see nfs3_create. */
+int remote_create_name(struct remote_mount *mount, const char *name,
+                       const char *path, const uint32_t *mode,
+                       struct remote_file **out, struct ds_error *err);
 int remote_open_reference(const struct ds_file *from,
                           const char *allow_directory, const char *name,
                           struct ds_file **out, struct ds_error *err);
@@ -250,8 +212,9 @@ void remote_close(struct ds_file *file);
 bool remote_same(const struct ds_file *a, const struct ds_file *b);
 int remote_read(struct ds_file *file, uint64_t offset_bytes, void *buffer,
                 size_t length_bytes, struct ds_error *err);
-/** What was read before may be old. */
-void remote_forget_window(struct remote_file *file);
+struct nfs3_write remote_write_of(struct remote_file *file,
+                                  uint64_t offset_bytes, const void *bytes,
+                                  uint64_t length_bytes);
 /** 0 or -errno. */
 int remote_write(struct remote_file *file, uint64_t offset_bytes,
                  const void *bytes, uint64_t length_bytes);
@@ -264,6 +227,23 @@ int remote_storage_id(struct ds_file *file, struct ds_storage_id *out,
 /** Its NFSv4.2 handle; NULL: there is none that is surely the same file, see
  * why_not42. Takes the session's lock. */
 const struct nfs42_handle *remote_handle42(struct remote_file *file);
+/** Look for that handle, and for locks meanwhile. A negated class, and
+ * why_not42, when the server did not answer; no handle is no error. */
+int remote_look_up42(struct remote_file *file, struct nfs42_lock_test *locks);
+
+/** How much could be read before the file's end. */
+int remote_read_up_to(struct remote_file *file, uint64_t offset_bytes,
+                      uint8_t *bytes, uint64_t length_bytes,
+                      uint64_t *read_bytes, struct ds_error *err);
+
+/* remote_window.c */
+/** Read from windows, from the offset as far as one goes: *done_bytes, 0 at the
+ * file's end. */
+int remote_read_window(struct remote_file *file, uint64_t offset_bytes,
+                       uint8_t *bytes, size_t length_bytes,
+                       uint64_t *done_bytes, struct ds_error *err);
+/** What was read before may be old. */
+void remote_forget_windows(struct remote_file *file);
 
 /* remote_quiet.c */
 int remote_quiesce(struct ds_file *file, struct ds_error *err);

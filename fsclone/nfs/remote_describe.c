@@ -5,7 +5,6 @@
  * (remote_run).
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,12 +58,13 @@ static int mount_at(const char *path, struct remote_mount **out,
     return result;
 }
 
+/* Some servers give the handle of a file too. */
 static bool is_directory(struct remote_mount *mount)
 {
-    struct nfs_stat_64 facts;
+    struct nfs3_facts facts;
 
-    return remote_stat(mount, "", &facts) == 0 &&
-           S_ISDIR((mode_t)facts.nfs_mode);
+    return nfs3_getattr(mount->server->nfs3, &mount->handle, &facts) == 0 &&
+           S_ISDIR((mode_t)facts.mode);
 }
 
 /* The directory itself, or the one that a file lies in; *inside is a path of a
@@ -73,17 +73,21 @@ static int open_place(const char *path, struct remote_mount **out,
                       char **inside, struct ds_error *err)
 {
     ds_autofree char *directory = as_directory(path);
+    struct ds_error own = DS_ERROR_INIT;
     int result;
 
     if (directory == NULL)
         return ds_fail_memory(err);
-    result = mount_at(directory, out, err);
-    if (result == 0 && !is_directory(*out)) {
-        result = mount_at(path, out, err);
+    result = mount_at(directory, out, &own);
+    if ((result != 0 && own.system_errno == ENOTDIR) ||
+        (result == 0 && !is_directory(*out))) {
+        result = mount_at(path, out, &own);
         *inside = strdup(path);
     } else {
         *inside = file_in(directory);
     }
+    if (result != 0 && err != NULL)
+        *err = own;
     return result != 0 || *inside != NULL ? result : ds_fail_memory(err);
 }
 
@@ -107,19 +111,12 @@ static void tell_kind(struct remote_mount *mount, struct ds_storage *out)
 static int tell_space(struct remote_mount *mount, const char *path,
                       struct ds_storage *out, struct ds_error *err)
 {
-    const char *inner = *mount->inner != '\0' ? mount->inner : "/";
-    struct nfs_statvfs_64 facts;
-    int status;
+    int status =
+        nfs3_free_bytes(mount->server->nfs3, &mount->handle, &out->free_bytes);
 
-    remote_lock(mount);
-    status = mount->api->nfs_statvfs64(mount->context, inner, &facts);
-    remote_unlock(mount);
-    if (status != 0)
-        return ds_fail_errno(err, -status, path,
-                             "nfs: cannot get the free space");
-    if (!ds_mul_u64(facts.f_bavail, facts.f_frsize, &out->free_bytes))
-        out->free_bytes = UINT64_MAX;
-    return 0;
+    return status == 0 ? 0
+                       : remote_fail(mount->server, status, path,
+                                     "cannot get the free space", err);
 }
 
 /* -- the probe --------------------------------------------------------------*/
@@ -127,27 +124,21 @@ static int tell_space(struct remote_mount *mount, const char *path,
 static int make_file(struct remote_mount *mount, const char *path,
                      struct remote_file **out, struct ds_error *err)
 {
+    const uint32_t mode = 0600;
     char name[48];
     uint64_t noise = 0;
 
     if (getrandom(&noise, sizeof(noise), 0) != (ssize_t)sizeof(noise))
         return ds_fail_errno(err, errno, path, "nfs: probe: no random name");
     (void)snprintf(name, sizeof(name), ".diskshift-probe-%016" PRIx64, noise);
-    return remote_open_name(mount, name, path, O_RDWR | O_CREAT | O_EXCL, out,
-                            err);
+    return remote_create_name(mount, name, path, &mode, out, err);
 }
 
 static void remove_file(struct remote_file *file)
 {
-    ds_autofree char *path = NULL;
-
     if (file == NULL)
         return;
-    path = remote_path(file->mount, file->name);
-    remote_lock(file->mount);
-    if (path != NULL)
-        (void)file->mount->api->nfs_unlink(file->mount->context, path);
-    remote_unlock(file->mount);
+    (void)nfs3_remove(remote_nfs3(file), &file->mount->handle, file->name);
     remote_close(&file->base);
 }
 
@@ -162,8 +153,8 @@ static int fill(struct remote_file *file, struct ds_error *err)
         bytes[i] = (uint8_t)(i * 2654435761u >> 13);
     status = remote_write(file, 0, bytes, PROBE_BYTES);
     if (status != 0)
-        return ds_fail_errno(err, -status, file->base.path,
-                             "nfs: probe: cannot write");
+        return remote_fail(file->mount->server, status, file->base.path,
+                           "probe: cannot write", err);
     file->base.size_bytes = PROBE_BYTES;
     return 0;
 }

@@ -6,7 +6,6 @@
  * is random; a crash between leaves it, empty or of one block.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,11 +42,13 @@ static uint32_t try_clone(struct nfs42 *session,
                           int *result)
 {
     uint32_t unit_bytes = *granularity_bytes;
-    struct nfs42_piece piece = { .source = source, .target = target };
+    struct nfs42_piece piece = { .op = NFS42_CLONE,
+                                 .source = source,
+                                 .target = target };
 
     for (;;) {
         piece.length_bytes = ds_min_u64(unit_bytes, size_bytes);
-        *result = nfs42_clone(session, &piece, 1, NULL);
+        *result = nfs42_run_pieces(session, &piece, 1, NULL);
         if (*result != 0 || piece.status != NFS42_ERR_INVAL ||
             unit_bytes >= size_bytes || unit_bytes >= GRANULARITY_BYTES_MAX)
             break;
@@ -102,12 +103,28 @@ static void probe(struct remote_file *source, struct remote_file *target,
         set_shared(out, false, DS_COPY_CLONE_REFUSED);
 }
 
+/* Its name is ours alone, so one that is there already was made by a call that
+ * was sent twice. */
+static int make_probe_file(struct remote_mount *mount, const char *name,
+                           const char *plain, struct remote_file **out,
+                           struct ds_error *err)
+{
+    const uint32_t mode = 0600;
+    struct ds_error own = DS_ERROR_INIT;
+    int result = remote_create_name(mount, name, plain, &mode, out, &own);
+
+    if (result != 0 && own.system_errno == EEXIST)
+        return remote_open_name(mount, name, plain, out, err);
+    if (result != 0 && err != NULL)
+        *err = own;
+    return result;
+}
+
 static int with_probe_file(struct remote_file *source,
                            struct remote_mount *mount, const char *plain,
                            struct ds_clone_domain *out, struct ds_error *err)
 {
     ds_autofree char *name = NULL;
-    ds_autofree char *path = NULL;
     struct remote_file *file = NULL;
     uint64_t noise = 0;
     int result;
@@ -117,16 +134,11 @@ static int with_probe_file(struct remote_file *source,
         name = NULL;
         return ds_fail_memory(err);
     }
-    result = remote_open_name(mount, name, plain, O_RDWR | O_CREAT | O_EXCL,
-                              &file, err);
+    result = make_probe_file(mount, name, plain, &file, err);
     if (result != 0)
         return result;
     probe(source, file, out);
-    path = remote_path(mount, name);
-    remote_lock(mount);
-    if (path != NULL)
-        (void)mount->api->nfs_unlink(mount->context, path);
-    remote_unlock(mount);
+    (void)nfs3_remove(mount->server->nfs3, &mount->handle, name);
     remote_close(&file->base);
     return 0;
 }
@@ -141,11 +153,12 @@ static bool remembered(struct remote_file *source, struct remote_mount *mount,
     /* Without a handle it is the file that cannot be shared. */
     if (remote_handle42(source) == NULL)
         return false;
-    remote_lock(mount);
-    known = mount->probed && mount->probed_dev == source->opened.nfs_dev;
+    (void)pthread_mutex_lock(&mount->lock);
+    known = mount->probed &&
+            mount->probed_filesystem_id == source->opened.filesystem_id;
     if (known)
         *out = mount->domain;
-    remote_unlock(mount);
+    (void)pthread_mutex_unlock(&mount->lock);
     return known;
 }
 
@@ -154,11 +167,11 @@ static void remember(struct remote_file *source, struct remote_mount *mount,
 {
     if (remote_handle42(source) == NULL || source->base.size_bytes == 0)
         return;
-    remote_lock(mount);
+    (void)pthread_mutex_lock(&mount->lock);
     mount->probed = true;
-    mount->probed_dev = source->opened.nfs_dev;
+    mount->probed_filesystem_id = source->opened.filesystem_id;
     mount->domain = *domain;
-    remote_unlock(mount);
+    (void)pthread_mutex_unlock(&mount->lock);
 }
 
 static int domain_of(struct remote_file *source, struct remote_mount *mount,

@@ -18,24 +18,17 @@
 #define QEMU_USES_WRITE 101u
 #define QEMU_FORBIDS_READ 200u
 
+/* A server without locks says so: nobody holds one there. */
 static int check_locks(struct remote_file *file, struct ds_error *err)
 {
     static const uint64_t bytes[] = { QEMU_USES_WRITE, QEMU_FORBIDS_READ };
-    const struct nfs42_handle *handle = remote_handle42(file);
-    struct remote_server *server = file->mount->server;
-    struct nfs42 *session;
-    uint32_t status = NFS42_OK;
-    int result;
+    struct nfs42_lock_test locks = { .offsets = bytes, .count = 2 };
+    int result = remote_look_up42(file, &locks);
 
-    if (handle == NULL)
-        return 0;
-    session = remote_session(server);
-    if (session == NULL)
-        return 0;
-    result = nfs42_test_locks(session, handle, bytes, 2, &status, err);
-    remote_session_done(server);
-    if (result != 0 || status != NFS42_ERR_DENIED)
-        return result; /* no locks on this server: nobody holds one */
+    if (result != 0 && err != NULL)
+        *err = file->why_not42;
+    if (result != 0 || locks.status != NFS42_ERR_DENIED)
+        return result;
     return ds_fail_at(err, &file->base, QEMU_USES_WRITE, DS_ERR_REFUSED,
                       "nfs: lock: a process holds the image open for writing "
                       "(QEMU's lock on byte %u or %u); shut the guest down or "
@@ -52,39 +45,44 @@ int remote_quiesce(struct ds_file *base, struct ds_error *err)
         result = remote_check_vmware(file, err);
     if (result != 0)
         return result;
-    status = remote_fstat(file, &file->quiet);
+    status = nfs3_getattr(remote_nfs3(file), &file->handle, &file->quiet);
     if (status != 0)
-        return ds_fail_errno(err, -status, base->path, "nfs: cannot stat");
-    if (file->quiet.nfs_size != base->size_bytes)
+        return remote_fail(file->mount->server, status, base->path,
+                           "cannot stat", err);
+    if (file->quiet.size_bytes != base->size_bytes)
         return ds_fail_at(err, base, DS_OFFSET_NONE, DS_ERR_REFUSED,
                           "nfs: file: size changed since it was opened, have "
                           "%" PRIu64 " expect %" PRIu64,
-                          file->quiet.nfs_size, base->size_bytes);
-    remote_forget_window(file);
+                          file->quiet.size_bytes, base->size_bytes);
+    remote_forget_windows(file);
     file->is_quiet = true;
     return 0;
+}
+
+static bool is_other(const struct nfstime3 *a, const struct nfstime3 *b)
+{
+    return a->seconds != b->seconds || a->nseconds != b->nseconds;
 }
 
 int remote_check_unchanged(struct ds_file *base, struct ds_error *err)
 {
     struct remote_file *file = remote_of(base);
-    const struct nfs_stat_64 *then = &file->quiet;
-    struct nfs_stat_64 now;
+    const struct nfs3_facts *then = &file->quiet;
+    struct nfs3_facts now;
     const char *what = NULL;
     int status;
 
     if (!file->is_quiet)
         return 0;
-    status = remote_fstat(file, &now);
+    status = nfs3_getattr(remote_nfs3(file), &file->handle, &now);
     if (status != 0)
-        return ds_fail_errno(err, -status, base->path, "nfs: cannot stat");
-    if (now.nfs_size != then->nfs_size)
+        return remote_fail(file->mount->server, status, base->path,
+                           "cannot stat", err);
+    if (now.size_bytes != then->size_bytes)
         what = "size";
-    else if (now.nfs_mtime != then->nfs_mtime ||
-             now.nfs_mtime_nsec != then->nfs_mtime_nsec)
+    else if (is_other(&now.modified, &then->modified))
         what = "modification time";
-    else if (now.nfs_ctime != then->nfs_ctime ||
-             now.nfs_ctime_nsec != then->nfs_ctime_nsec)
+    else if (is_other(&now.changed, &then->changed))
         what = "change time";
     if (what == NULL)
         return 0;

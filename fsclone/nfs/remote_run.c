@@ -4,12 +4,17 @@
  *
  *   section | BARRIER | section | ...
  *
- * Within a section operations are disjoint and unordered, but two kinds are
- * not indifferent to order: what sets the file's end, and a clone that ends
- * within a block, which a server takes only at the target's end. These are
- * done where they stand, by themselves. The clones between them are collected
- * and go to the server together: nfs42_clone packs them into compounds. The
- * rest is done as met.
+ * Within a section operations are disjoint and unordered. So they are collected
+ * and go to the server together: writes by NFSv3, many in flight, the others as
+ * pieces of NFSv4.2, which are packed into compounds. Two kinds are not
+ * indifferent to order: what sets the file's end, and a clone that ends within
+ * a block, which a server takes only at the target's end. These are done where
+ * they stand, when all before them is. What moves much data (COPY, ZERO) is
+ * done as met.
+ *
+ * Where the server would not do a piece, or has no NFSv4.2, holes are written
+ * as zeros and repeated tables as such. A clone is not: the engine then copies,
+ * and says so.
  *
  * A section in which something failed is the last; what stands after the next
  * barrier keeps the status -ECANCELED.
@@ -34,9 +39,12 @@
 
 struct batch {
     const struct ds_run *run;
-    struct ds_op **clones; /* collected; room for all */
-    size_t clone_count;
-    struct nfs42_piece *pieces; /* as many */
+    struct ds_op **collected; /* room for all */
+    size_t collected_count;
+    /* Those of either kind, as many at most: */
+    struct nfs42_piece *pieces;
+    struct nfs3_write *writes;
+    struct ds_op **written;
     struct ds_progress numbers;
     int64_t told_ns;
     bool cancelled;
@@ -85,7 +93,75 @@ static void account(struct batch *batch, const struct ds_op *op)
     tick(batch);
 }
 
-/* -- CLONE ------------------------------------------------------------------*/
+/* -- by NFSv3 ---------------------------------------------------------------*/
+
+/* Workers of the engine write at the same time. */
+static void count_written(struct remote_file *target, uint64_t length_bytes)
+{
+    (void)pthread_mutex_lock(&target->mount->lock);
+    target->account.written_bytes += length_bytes;
+    (void)pthread_mutex_unlock(&target->mount->lock);
+}
+
+static int write_counted(struct remote_file *target, uint64_t offset_bytes,
+                         const void *bytes, uint64_t length_bytes)
+{
+    count_written(target, length_bytes);
+    return remote_write(target, offset_bytes, bytes, length_bytes);
+}
+
+static int write_zeros(struct remote_file *target, uint64_t offset_bytes,
+                       uint64_t length_bytes)
+{
+    ds_autofree uint8_t *zeros =
+        calloc(1, (size_t)ds_min_u64(BUFFER_BYTES, length_bytes));
+    int status = zeros != NULL || length_bytes == 0 ? 0 : -ENOMEM;
+
+    while (status == 0 && length_bytes > 0) {
+        uint64_t part = ds_min_u64(BUFFER_BYTES, length_bytes);
+
+        status = write_counted(target, offset_bytes, zeros, part);
+        offset_bytes += part;
+        length_bytes -= part;
+    }
+    return status;
+}
+
+/* Where the server makes no holes, zeros are written, up to the file's end. */
+static int punch_by_hand(struct remote_file *target, const struct ds_op *op)
+{
+    struct nfs3_facts facts;
+    int status = nfs3_getattr(remote_nfs3(target), &target->handle, &facts);
+
+    if (status != 0 || op->target_offset_bytes >= facts.size_bytes)
+        return status;
+    return write_zeros(target, op->target_offset_bytes,
+                       ds_min_u64(op->length_bytes,
+                                  facts.size_bytes - op->target_offset_bytes));
+}
+
+static bool is_not_there(int status)
+{
+    return status == -EOPNOTSUPP || status == -EXDEV || status == -EINVAL;
+}
+
+/* What NFSv4.2 answered with -errno `status`, in another way if there is one.
+ */
+static int do_by_hand(struct batch *batch, struct ds_op *op, int status)
+{
+    struct remote_file *target = target_of(batch, op);
+
+    if (op->kind == DS_OP_REPEAT) {
+        op->reason = DS_COPY_CLONE_REFUSED;
+        return write_counted(target, op->target_offset_bytes, op->data,
+                             op->length_bytes);
+    }
+    return op->kind == DS_OP_PUNCH && is_not_there(status)
+               ? punch_by_hand(target, op)
+               : status;
+}
+
+/* -- collected --------------------------------------------------------------*/
 
 /* Both handles and the session, locked; NULL: no way. */
 static struct nfs42 *begin_pair(struct remote_file *source,
@@ -101,97 +177,163 @@ static struct nfs42 *begin_pair(struct remote_file *source,
     return remote_session(target->mount->server);
 }
 
-static void prepare_clone(struct batch *batch, struct ds_op *op,
-                          struct nfs42_piece *piece)
+static enum nfs42_op piece_op(enum ds_op_kind kind)
 {
-    struct remote_file *target = target_of(batch, op);
-    struct nfs42 *session = begin_pair(source_of(batch, op), target, piece);
-
-    op->status = session != NULL ? 0 : -EOPNOTSUPP;
-    if (session != NULL)
-        remote_session_done(target->mount->server);
-    piece->source_offset_bytes = op->source_offset_bytes;
-    piece->target_offset_bytes = op->target_offset_bytes;
-    piece->length_bytes = op->kind == DS_OP_CLONE_FILE ? 0 : op->length_bytes;
+    switch (kind) {
+    case DS_OP_PUNCH:
+        return NFS42_DEALLOCATE;
+    case DS_OP_ALLOCATE:
+        return NFS42_ALLOCATE;
+    default:
+        return NFS42_CLONE;
+    }
 }
 
-static void clone_answered(struct batch *batch, struct ds_op *op, int result,
-                           uint32_t status)
+/* False: there is no NFSv4.2 between these files. */
+static bool make_piece(struct batch *batch, const struct ds_op *op,
+                       struct nfs42_piece *piece)
+{
+    struct remote_file *target = target_of(batch, op);
+    struct remote_file *source =
+        op->kind == DS_OP_REPEAT ? target : source_of(batch, op);
+
+    *piece = (struct nfs42_piece){
+        .op = piece_op(op->kind),
+        .target = remote_handle42(target),
+        .source_offset_bytes = op->source_offset_bytes,
+        .target_offset_bytes = op->target_offset_bytes,
+        .length_bytes = op->kind == DS_OP_CLONE_FILE ? 0 : op->length_bytes,
+    };
+    if (piece->op == NFS42_CLONE)
+        piece->source = source != NULL ? remote_handle42(source) : NULL;
+    return piece->target != NULL &&
+           (piece->op != NFS42_CLONE || piece->source != NULL);
+}
+
+static void account_clone(struct batch *batch, const struct ds_op *op)
 {
     struct remote_account *to = &target_of(batch, op)->account;
 
-    op->status = result != 0 ? -EIO : -nfs42_errno(status);
-    if (op->status == 0) {
-        to->clone_count++;
-        to->cloned_bytes +=
-            op->kind == DS_OP_CLONE_FILE
-                ? batch->run->sources[op->source_index]->size_bytes
-                : op->length_bytes;
-    }
+    to->clone_count++;
+    to->cloned_bytes += op->kind == DS_OP_CLONE_FILE
+                            ? batch->run->sources[op->source_index]->size_bytes
+                            : op->length_bytes;
+}
+
+static void piece_answered(struct batch *batch, struct ds_op *op,
+                           const struct nfs42_piece *piece)
+{
+    int status = -nfs42_errno(piece->status);
+
+    if (status == 0 &&
+        (op->kind == DS_OP_CLONE || op->kind == DS_OP_CLONE_FILE))
+        account_clone(batch, op);
+    op->status = status == 0 ? 0 : do_by_hand(batch, op, status);
     account(batch, op);
 }
 
-/* Do what was collected. All targets of a run lie on one server. */
-static int flush_clones(struct batch *batch, struct ds_error *err)
+static int run_pieces(struct batch *batch, size_t count, struct ds_error *err)
 {
-    size_t count = 0;
-    struct nfs42 *session;
-    struct remote_server *server;
-    int result = 0;
+    struct remote_server *server =
+        target_of(batch, batch->collected[0])->mount->server;
+    struct nfs42 *session = remote_session(server);
+    int result = nfs42_run_pieces(session, batch->pieces, count, err);
 
-    if (batch->clone_count == 0)
-        return 0;
-    for (size_t i = 0; i < batch->clone_count; i++) {
-        prepare_clone(batch, batch->clones[i], &batch->pieces[count]);
-        if (batch->clones[i]->status == 0)
-            batch->clones[count++] = batch->clones[i];
-    }
-    batch->clone_count = 0;
-    if (count == 0)
-        return 0;
-    server = target_of(batch, batch->clones[0])->mount->server;
-    session = remote_session(server);
-    result = nfs42_clone(session, batch->pieces, count, err);
     remote_session_done(server);
-    for (size_t i = 0; i < count; i++)
-        clone_answered(batch, batch->clones[i], result,
-                       batch->pieces[i].status);
+    for (size_t i = 0; i < count; i++) {
+        if (result == 0)
+            piece_answered(batch, batch->collected[i], &batch->pieces[i]);
+        else
+            batch->collected[i]->status = -EIO;
+    }
     return result;
 }
 
-static int clone_now(struct batch *batch, struct ds_op *op,
-                     struct ds_error *err)
+static void run_writes(struct batch *batch, struct ds_op **ops, size_t count)
 {
-    int result = flush_clones(batch, err);
+    struct nfs3 *nfs3 = remote_nfs3(target_of(batch, ops[0]));
+    int status = nfs3_write(nfs3, batch->writes, count);
 
-    batch->clones[batch->clone_count++] = op;
-    return result == 0 ? flush_clones(batch, err) : result;
+    for (size_t i = 0; i < count; i++) {
+        ops[i]->status = status != 0 ? status : batch->writes[i].status;
+        if (ops[i]->status == 0)
+            count_written(target_of(batch, ops[i]), ops[i]->length_bytes);
+        account(batch, ops[i]);
+    }
 }
 
-static bool is_tail(const struct ds_op *op)
+/* Do what was collected. All targets of a run lie on one server. */
+static int flush_collected(struct batch *batch, struct ds_error *err)
 {
-    return op->length_bytes % BLOCK_BYTES != 0;
+    size_t pieces = 0, writes = 0;
+    int result = 0;
+
+    for (size_t i = 0; i < batch->collected_count; i++) {
+        struct ds_op *op = batch->collected[i];
+
+        if (op->kind == DS_OP_WRITE) {
+            batch->writes[writes] =
+                remote_write_of(target_of(batch, op), op->target_offset_bytes,
+                                op->data, op->length_bytes);
+            batch->written[writes++] = op;
+        } else if (make_piece(batch, op, &batch->pieces[pieces])) {
+            batch->collected[pieces++] = op;
+        } else {
+            op->status = do_by_hand(batch, op, -EOPNOTSUPP);
+            account(batch, op);
+        }
+    }
+    batch->collected_count = 0;
+    if (pieces > 0)
+        result = run_pieces(batch, pieces, err);
+    if (result == 0 && writes > 0)
+        run_writes(batch, batch->written, writes);
+    return result;
 }
 
-static int do_clone(struct batch *batch, struct ds_op *op, struct ds_error *err)
+static bool is_collected(const struct ds_op *op)
 {
-    if (op->length_bytes == 0) { /* to the server it means "to the end" */
+    switch (op->kind) {
+    case DS_OP_CLONE:
+    case DS_OP_CLONE_FILE:
+    case DS_OP_REPEAT:
+    case DS_OP_PUNCH:
+    case DS_OP_ALLOCATE:
+    case DS_OP_WRITE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_for_itself(const struct ds_op *op)
+{
+    return op->kind == DS_OP_CLONE_FILE ||
+           (op->kind == DS_OP_CLONE && op->length_bytes % BLOCK_BYTES != 0);
+}
+
+static int collect(struct batch *batch, struct ds_op *op, struct ds_error *err)
+{
+    int result = 0;
+
+    /* To a server no length means "to the end". */
+    if (op->length_bytes == 0 && op->kind != DS_OP_CLONE_FILE) {
         op->status = 0;
         return 0;
     }
-    if (is_tail(op))
-        return clone_now(batch, op, err);
-    batch->clones[batch->clone_count++] = op;
-    return 0;
+    if (is_for_itself(op))
+        result = flush_collected(batch, err);
+    if (result != 0)
+        return result;
+    batch->collected[batch->collected_count++] = op;
+    return is_for_itself(op) ? flush_collected(batch, err) : 0;
 }
 
 /* -- COPY -------------------------------------------------------------------*/
 
 static bool is_no_copy(uint32_t status)
 {
-    int error = nfs42_errno(status);
-
-    return error == EOPNOTSUPP || error == EXDEV || error == EINVAL;
+    return is_not_there(-nfs42_errno(status));
 }
 
 /* Copy up to COPY_COUNT pieces from *done on. A piece done in part ends the
@@ -207,13 +349,14 @@ static int copy_round(struct nfs42 *session, const struct nfs42_piece *pair,
 
     while (count < COPY_COUNT && at < op->length_bytes) {
         pieces[count] = *pair;
+        pieces[count].op = NFS42_COPY;
         pieces[count].source_offset_bytes = op->source_offset_bytes + at;
         pieces[count].target_offset_bytes = op->target_offset_bytes + at;
         pieces[count].length_bytes =
             ds_min_u64(COPY_BYTES, op->length_bytes - at);
         at += pieces[count++].length_bytes;
     }
-    result = nfs42_copy(session, pieces, count, err);
+    result = nfs42_run_pieces(session, pieces, count, err);
     for (size_t i = 0; i < count && result == 0; i++) {
         *status = pieces[i].status;
         if (*status != NFS42_OK)
@@ -318,137 +461,16 @@ static int do_copy(struct batch *batch, struct ds_op *op, struct ds_error *err)
 
 /* -- the others -------------------------------------------------------------*/
 
-static int write_counted(struct remote_file *target, uint64_t offset_bytes,
-                         const void *bytes, uint64_t length_bytes)
-{
-    target->account.written_bytes += length_bytes;
-    target->account.write_count++;
-    return remote_write(target, offset_bytes, bytes, length_bytes);
-}
-
-static int write_zeros(struct remote_file *target, uint64_t offset_bytes,
-                       uint64_t length_bytes)
-{
-    ds_autofree uint8_t *zeros =
-        calloc(1, (size_t)ds_min_u64(BUFFER_BYTES, length_bytes));
-    int status = zeros != NULL || length_bytes == 0 ? 0 : -ENOMEM;
-
-    while (status == 0 && length_bytes > 0) {
-        uint64_t part = ds_min_u64(BUFFER_BYTES, length_bytes);
-
-        status = write_counted(target, offset_bytes, zeros, part);
-        offset_bytes += part;
-        length_bytes -= part;
-    }
-    return status;
-}
-
-/* ALLOCATE or DEALLOCATE; -EOPNOTSUPP also without NFSv4.2. */
-static int allocate(struct remote_file *target, enum nfs42_op kind,
-                    const struct ds_op *op)
-{
-    const struct nfs42_handle *handle = remote_handle42(target);
-    struct remote_server *server = target->mount->server;
-    struct nfs42 *session;
-    uint32_t status = NFS42_OK;
-    int result;
-
-    if (op->length_bytes == 0)
-        return 0;
-    if (handle == NULL)
-        return -EOPNOTSUPP;
-    session = remote_session(server);
-    if (session == NULL)
-        return -EOPNOTSUPP;
-    result = nfs42_allocate(session, kind, handle, op->target_offset_bytes,
-                            op->length_bytes, &status, NULL);
-    remote_session_done(server);
-    return result != 0 ? -EIO : -nfs42_errno(status);
-}
-
-/* Where the server makes no holes, zeros are written, up to the file's end. */
-static int punch(struct remote_file *target, const struct ds_op *op)
-{
-    int status = allocate(target, NFS42_DEALLOCATE, op);
-    struct nfs_stat_64 facts;
-
-    if (status != -EOPNOTSUPP)
-        return status;
-    status = remote_fstat(target, &facts);
-    if (status != 0 || op->target_offset_bytes >= facts.nfs_size)
-        return status;
-    return write_zeros(
-        target, op->target_offset_bytes,
-        ds_min_u64(op->length_bytes, facts.nfs_size - op->target_offset_bytes));
-}
-
 /* To the size it has it is not set: a shared last block would be copied. */
 static int set_size(struct remote_file *target, uint64_t size_bytes)
 {
-    struct remote_mount *mount = target->mount;
-    struct nfs_stat_64 facts;
-    int status = remote_fstat(target, &facts);
+    struct nfs3_change change = { .size_bytes = &size_bytes };
+    struct nfs3_facts facts;
+    int status = nfs3_getattr(remote_nfs3(target), &target->handle, &facts);
 
-    if (status != 0 || facts.nfs_size == size_bytes)
+    if (status != 0 || facts.size_bytes == size_bytes)
         return status;
-    remote_lock(mount);
-    REMOTE_CALL(
-        mount, status,
-        mount->api->nfs_ftruncate(mount->context, target->handle, size_bytes));
-    remote_unlock(mount);
-    return status;
-}
-
-/* The bytes stand in the target already. */
-static int repeat(struct remote_file *target, struct ds_op *op)
-{
-    struct nfs42_piece piece = {
-        .source_offset_bytes = op->source_offset_bytes,
-        .target_offset_bytes = op->target_offset_bytes,
-        .length_bytes = op->length_bytes,
-        .status = NFS42_ERR_NOTSUPP,
-    };
-    struct nfs42 *session = begin_pair(target, target, &piece);
-    int result = 0;
-
-    if (session != NULL) {
-        result = nfs42_clone(session, &piece, 1, NULL);
-        remote_session_done(target->mount->server);
-    }
-    if (result == 0 && piece.status == NFS42_OK)
-        return 0;
-    op->reason = DS_COPY_CLONE_REFUSED;
-    return write_counted(target, op->target_offset_bytes, op->data,
-                         op->length_bytes);
-}
-
-static int do_single(struct batch *batch, struct ds_op *op)
-{
-    struct remote_file *target = target_of(batch, op);
-
-    switch (op->kind) {
-    case DS_OP_WRITE:
-        return write_counted(target, op->target_offset_bytes, op->data,
-                             op->length_bytes);
-    case DS_OP_REPEAT:
-        return repeat(target, op);
-    case DS_OP_ZERO:
-        return write_zeros(target, op->target_offset_bytes, op->length_bytes);
-    case DS_OP_PUNCH:
-        return punch(target, op);
-    case DS_OP_ALLOCATE:
-        return allocate(target, NFS42_ALLOCATE, op);
-    case DS_OP_TRUNCATE:
-        return set_size(target, op->target_offset_bytes);
-    case DS_OP_CLONE:
-    case DS_OP_CLONE_FILE:
-    case DS_OP_COPY:
-    case DS_OP_BARRIER:
-    case DS_OP_ENCODE:
-    case DS_OP_DECODE: /* the executor's: it comes here as WRITE */
-        break;
-    }
-    return -EOPNOTSUPP;
+    return nfs3_setattr(remote_nfs3(target), &target->handle, &change);
 }
 
 /* -- the batch --------------------------------------------------------------*/
@@ -463,21 +485,24 @@ static int do_op(struct batch *batch, struct ds_op *op, struct ds_error *err)
         op->status = -EFBIG;
         return 0;
     }
+    if (is_collected(op))
+        return collect(batch, op, err);
     switch (op->kind) {
-    case DS_OP_CLONE:
-        return do_clone(batch, op, err);
-    case DS_OP_CLONE_FILE:
-        return clone_now(batch, op, err);
     case DS_OP_COPY:
         result = do_copy(batch, op, err);
         break;
     case DS_OP_TRUNCATE:
-        result = flush_clones(batch, err);
+        result = flush_collected(batch, err);
         if (result == 0)
-            op->status = do_single(batch, op);
+            op->status =
+                set_size(target_of(batch, op), op->target_offset_bytes);
         break;
-    default:
-        op->status = do_single(batch, op);
+    case DS_OP_ZERO:
+        op->status = write_zeros(target_of(batch, op), op->target_offset_bytes,
+                                 op->length_bytes);
+        break;
+    default: /* DECODE and ENCODE are the executor's, and come as WRITE */
+        op->status = -EOPNOTSUPP;
         break;
     }
     account(batch, op);
@@ -511,7 +536,7 @@ static int run_section(struct batch *batch, struct ds_op *ops, size_t count,
             result = do_op(batch, &ops[i], err);
     }
     if (result == 0 && !batch->cancelled)
-        result = flush_clones(batch, err);
+        result = flush_collected(batch, err);
     if (result == 0 && batch->cancelled)
         result = ds_fail(err, DS_ERR_CANCELLED, "nfs: run: cancelled");
     return result;
@@ -553,12 +578,21 @@ static int run_sections(struct batch *batch, struct ds_op *ops, size_t count,
 int remote_run(const struct ds_run *run, struct ds_op *ops, size_t count,
                struct ds_error *err)
 {
-    ds_autofree struct ds_op **clones = calloc(count + 1, sizeof(*clones));
+    ds_autofree struct ds_op **collected =
+        calloc(count + 1, sizeof(*collected));
+    ds_autofree struct ds_op **written = calloc(count + 1, sizeof(*written));
     ds_autofree struct nfs42_piece *pieces =
         calloc(count + 1, sizeof(struct nfs42_piece));
-    struct batch batch = { .run = run, .clones = clones, .pieces = pieces };
+    ds_autofree struct nfs3_write *writes =
+        calloc(count + 1, sizeof(struct nfs3_write));
+    struct batch batch = { .run = run,
+                           .collected = collected,
+                           .written = written,
+                           .pieces = pieces,
+                           .writes = writes };
 
-    if (clones == NULL || pieces == NULL)
+    if (collected == NULL || written == NULL || pieces == NULL ||
+        writes == NULL)
         return ds_fail_memory(err);
     batch.numbers.phase = "execute";
     batch.numbers.total_ops = count;

@@ -26,6 +26,7 @@ const struct ds_store_ops remote_store_ops = {
     .install = remote_install,
     .discard = remote_discard,
     .space = remote_space,
+    .traffic = remote_traffic,
     .describe = remote_describe,
     .account = remote_account_text,
 };

@@ -11,7 +11,6 @@
  * both names of a whole file. NFS servers do names at once and durably.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -85,7 +84,7 @@ int remote_name_for(const struct ds_file *source, const char *target_path,
 int remote_exists(const char *path, struct ds_error *err)
 {
     ds_auto(place_free) struct place place = { 0 };
-    struct nfs_stat_64 facts;
+    struct nfs3_facts facts;
     int result = place_of(path, &place, err), status;
 
     if (result != 0)
@@ -94,53 +93,39 @@ int remote_exists(const char *path, struct ds_error *err)
     if (status == -ENOENT)
         return 0;
     if (status != 0)
-        return ds_fail_errno(err, -status, place.url.plain,
-                             "nfs: target: cannot stat");
-    if (!S_ISREG((mode_t)facts.nfs_mode) && !S_ISLNK((mode_t)facts.nfs_mode))
+        return remote_fail(place.mount->server, status, place.url.plain,
+                           "target: cannot stat", err);
+    if (!S_ISREG((mode_t)facts.mode) && !S_ISLNK((mode_t)facts.mode))
         return ds_fail(err, DS_ERR_REFUSED,
-                       "nfs: target: %.300s: have mode %06" PRIo64
+                       "nfs: target: %.300s: have mode %06" PRIo32
                        " expect a regular file",
-                       place.url.plain, facts.nfs_mode);
+                       place.url.plain, facts.mode);
     return 1;
 }
 
-static int guard_name(struct remote_mount *mount, const char *name,
-                      const struct ds_file *const *sources, size_t source_count,
-                      const char *what, const char *path, struct ds_error *err)
-{
-    struct nfs_stat_64 facts;
-    int status = remote_stat(mount, name, &facts);
-
-    if (status == -ENOENT)
-        return 0;
-    if (status != 0)
-        return ds_fail_errno(err, -status, path, "nfs: target: cannot stat");
-    for (size_t i = 0; i < source_count; i++)
-        if (remote_is(sources[i]) &&
-            remote_same_inode(&remote_of(sources[i])->opened, &facts))
-            return ds_fail(err, DS_ERR_REFUSED,
-                           "nfs: target: %.300s: %s is the source itself", path,
-                           what);
-    return 0;
-}
-
+/* Of the .partial there is nothing to guard: it is created exclusively. */
 static int guard_path(const struct ds_file *const *sources, size_t source_count,
                       const char *path, struct ds_error *err)
 {
     ds_auto(place_free) struct place place = { 0 };
-    ds_autofree char *partial = NULL;
-    int result = place_of(path, &place, err);
+    struct nfs3_facts facts;
+    int result = place_of(path, &place, err), status;
 
     if (result != 0)
         return result;
-    partial = partial_of(place.url.name);
-    if (partial == NULL)
-        return ds_fail_memory(err);
-    result = guard_name(place.mount, place.url.name, sources, source_count,
-                        "it", path, err);
-    return result != 0 ? result
-                       : guard_name(place.mount, partial, sources, source_count,
-                                    "its .partial", path, err);
+    status = remote_stat(place.mount, place.url.name, &facts);
+    if (status == -ENOENT)
+        return 0;
+    if (status != 0)
+        return remote_fail(place.mount->server, status, path,
+                           "target: cannot stat", err);
+    for (size_t i = 0; i < source_count; i++)
+        if (remote_is(sources[i]) &&
+            remote_same_inode(&remote_of(sources[i])->opened, &facts))
+            return ds_fail(err, DS_ERR_REFUSED,
+                           "nfs: target: %.300s: it is the source itself",
+                           path);
+    return 0;
 }
 
 /* Each name is asked of the server once. */
@@ -160,116 +145,84 @@ int remote_guard_same(const struct ds_file *const *sources, size_t source_count,
 /* What all files grant whose bytes the target is to hold, as local_common_mode
  * has it. False: not even to the owner of `from`. */
 static bool common_mode(const struct ds_create_request *request,
-                        const struct nfs_stat_64 *from, unsigned *mode)
+                        const struct nfs3_facts *from, unsigned *mode)
 {
-    *mode = (unsigned)from->nfs_mode & 0777;
+    *mode = (unsigned)from->mode & 0777;
 
     for (size_t i = 0; i < request->within_count; i++) {
-        const struct nfs_stat_64 *facts;
+        const struct nfs3_facts *facts;
         unsigned granted;
 
         if (!remote_is(request->within[i]))
             return false;
         facts = &remote_of(request->within[i])->opened;
-        granted = (unsigned)facts->nfs_mode & 0777;
-        if (facts->nfs_uid != from->nfs_uid || facts->nfs_gid != from->nfs_gid)
+        granted = (unsigned)facts->mode & 0777;
+        if (facts->uid != from->uid || facts->gid != from->gid)
             granted = 0700 | (granted & 7) << 3 | (granted & 7);
-        if (facts->nfs_uid != from->nfs_uid && (granted & 4) == 0)
+        if (facts->uid != from->uid && (granted & 4) == 0)
             return false;
         *mode &= granted;
     }
     return true;
 }
 
-/* The source's owner and mode, never wider; what the server denies is left. */
+/* The source's owner and mode, never wider; what the server denies is left.
+ * Sets the times too, as nfs3_create wants it. */
 static int set_attributes(struct remote_file *file,
                           const struct ds_create_request *request,
                           struct ds_error *err)
 {
     const struct ds_file *source = request->attributes_from;
-    struct remote_mount *mount = file->mount;
-    const struct nfs_stat_64 *from, *to = &file->opened;
-    unsigned mode;
-    int status = 0;
+    uint32_t mode = 0600;
+    struct nfs3_change change = { .mode = &mode, .times_now = true };
+    const struct nfs3_facts *from, *to = &file->opened;
+    int status;
 
-    if (source == NULL || !remote_is(source))
-        return 0;
-    from = &remote_of(source)->opened;
-    if (!common_mode(request, from, &mode))
-        return 0; /* as it was made, for nobody but us */
-    remote_lock(mount);
-    if ((from->nfs_uid != to->nfs_uid || from->nfs_gid != to->nfs_gid) &&
-        mount->api->nfs_fchown(mount->context, file->handle, (int)from->nfs_uid,
-                               (int)from->nfs_gid) != 0)
+    if (source != NULL && remote_is(source)) {
+        from = &remote_of(source)->opened;
+        if (common_mode(request, from, &mode)) {
+            change.uid = from->uid != to->uid ? &from->uid : NULL;
+            change.gid = from->gid != to->gid ? &from->gid : NULL;
+        } else {
+            mode = 0600; /* for nobody but us */
+        }
+    }
+    status = nfs3_setattr(remote_nfs3(file), &file->handle, &change);
+    if ((status == -EPERM || status == -EACCES || status == -EINVAL) &&
+        (change.uid != NULL || change.gid != NULL)) {
+        change.uid = change.gid = NULL;
         mode &= 0700;
-    if (mode != ((unsigned)to->nfs_mode & 07777))
-        REMOTE_CALL(
-            mount, status,
-            mount->api->nfs_fchmod(mount->context, file->handle, (int)mode));
-    remote_unlock(mount);
+        status = nfs3_setattr(remote_nfs3(file), &file->handle, &change);
+    }
     if (status != 0 && status != -EPERM && status != -EACCES)
-        return ds_fail_errno(err, -status, file->base.path,
-                             "nfs: target: cannot set the mode");
+        return remote_fail(file->mount->server, status, file->base.path,
+                           "target: cannot set the mode", err);
     return 0;
 }
 
-/* Where NFSv4.2 can tell in the end that nothing was lost, writes need not be
- * flushed one by one. */
-static bool get_verifier(struct remote_file *file, uint8_t verifier[])
-{
-    const struct nfs42_handle *handle = remote_handle42(file);
-    struct remote_server *server = file->mount->server;
-    struct nfs42 *session;
-    uint32_t status = NFS42_OK;
-    int result;
-
-    if (handle == NULL)
-        return false;
-    session = remote_session(server);
-    if (session == NULL)
-        return false;
-    result = nfs42_commit(session, handle, verifier, &status, NULL);
-    remote_session_done(server);
-    return result == 0 && status == NFS42_OK;
-}
-
-static int open_partial(const struct place *place, int flags,
-                        struct remote_file **out, struct ds_error *err)
-{
-    ds_autofree char *name = partial_of(place->url.name);
-    ds_autofree char *path = partial_of(place->url.plain);
-
-    if (name == NULL || path == NULL)
-        return ds_fail_memory(err);
-    return remote_open_name(place->mount, name, path, flags, out, err);
-}
-
-static int check_leftover(const struct place *place, struct ds_error *err)
-{
-    ds_autofree char *name = partial_of(place->url.name);
-    struct nfs_stat_64 facts;
-
-    if (name == NULL)
-        return ds_fail_memory(err);
-    if (remote_stat(place->mount, name, &facts) == -ENOENT)
-        return 0;
-    return ds_fail(err, DS_ERR_REFUSED,
-                   "nfs: target: %.300s.partial is there: another process is "
-                   "writing it, or one died; remove it if it is not in use",
-                   place->url.plain);
-}
-
+/* Exclusively: one that is there belongs to another process, or was left. */
 static int make(const struct place *place, struct remote_file **out,
                 struct ds_error *err)
 {
-    const int flags = O_RDWR | O_CREAT | O_EXCL;
+    ds_autofree char *name = partial_of(place->url.name);
+    ds_autofree char *path = partial_of(place->url.plain);
+    struct ds_error own = DS_ERROR_INIT;
     struct remote_file *file = NULL;
-    int result = check_leftover(place, err);
+    int result;
 
-    if (result == 0)
-        result = open_partial(place, flags, &file, err);
-    if (result != 0)
+    if (name == NULL || path == NULL)
+        return ds_fail_memory(err);
+    result = remote_create_name(place->mount, name, path, NULL, &file, &own);
+    if (result != 0 && own.system_errno == EEXIST)
+        return ds_fail(err, DS_ERR_REFUSED,
+                       "nfs: target: %.300s is there: another process is "
+                       "writing it, or one died; remove it if it is not in use",
+                       path);
+    if (result != 0) {
+        if (err != NULL)
+            *err = own;
         return result;
+    }
     file->final_name = strdup(place->url.name);
     file->final_path = strdup(place->url.plain);
     if (file->final_name == NULL || file->final_path == NULL) {
@@ -281,30 +234,21 @@ static int make(const struct place *place, struct remote_file **out,
     return 0;
 }
 
-/* The same file by a handle whose writes are flushed each. */
-static int open_synchronous(const struct place *place, struct remote_file *file,
-                            struct ds_error *err)
+/* COMMIT: at the beginning, before there is anything to flush, it tells the
+ * verifier that changes when the server loses what is not flushed, also what
+ * CLONE did. */
+static int commit(struct remote_file *file, struct ds_error *err)
 {
-    struct remote_mount *mount = file->mount;
-    ds_autofree char *path = remote_path(mount, file->name);
-    struct nfsfh *handle = NULL;
-    int status, result = 0;
+    int status = nfs3_commit(remote_nfs3(file), &file->handle, &file->verifier);
 
-    (void)place;
-    if (path == NULL)
-        return ds_fail_memory(err);
-    remote_lock(mount);
-    status = mount->api->nfs_open2(mount->context, path, O_RDWR | O_SYNC, 0,
-                                   &handle);
-    if (status != 0) {
-        result =
-            remote_fail(mount, status, file->base.path, "cannot open", err);
-    } else {
-        (void)mount->api->nfs_close(mount->context, file->handle);
-        file->handle = handle;
-    }
-    remote_unlock(mount);
-    return result;
+    if (status != 0)
+        return remote_fail(file->mount->server, status, file->base.path,
+                           "cannot flush", err);
+    if (file->verifier.changed)
+        return ds_fail_errno(err, EIO, file->base.path,
+                             "nfs: target: the server was restarted while it "
+                             "was written and may have lost some");
+    return 0;
 }
 
 int remote_create(const struct ds_create_request *request, struct ds_file **out,
@@ -319,13 +263,9 @@ int remote_create(const struct ds_create_request *request, struct ds_file **out,
     if (result != 0)
         return result;
     result = set_attributes(file, request, err);
-    if (result == 0) {
-        file->via = request->via;
-        file->has_verifier =
-            file->via == NULL && get_verifier(file, file->verifier);
-        if (!file->has_verifier)
-            result = open_synchronous(&place, file, err);
-    }
+    file->via = request->via;
+    if (result == 0)
+        result = commit(file, err);
     if (result != 0) {
         remote_discard(&file->base);
         remote_close(&file->base);
@@ -337,36 +277,15 @@ int remote_create(const struct ds_create_request *request, struct ds_file **out,
 
 int remote_sync(struct ds_file *base, struct ds_error *err)
 {
-    struct remote_file *file = remote_of(base);
-    struct remote_mount *mount = file->mount;
-    uint8_t verifier[NFS42_VERIFIER_BYTES];
-    int status, result = 0;
-
-    remote_lock(mount);
-    REMOTE_CALL(mount, status,
-                mount->api->nfs_fsync(mount->context, file->handle));
-    if (status != 0)
-        result = remote_fail(mount, status, base->path, "cannot flush", err);
-    remote_unlock(mount);
-    if (result != 0 || !file->has_verifier)
-        return result;
-    if (!get_verifier(file, verifier))
-        return ds_fail_errno(err, EIO, base->path,
-                             "nfs: target: cannot tell whether the server "
-                             "kept what was written");
-    if (memcmp(verifier, file->verifier, sizeof(verifier)) != 0)
-        return ds_fail_errno(err, EIO, base->path,
-                             "nfs: target: the server was restarted while it "
-                             "was written and may have lost some");
-    return 0;
+    return commit(remote_of(base), err);
 }
 
 int remote_reopen(struct ds_file *target, struct ds_file **out,
                   struct ds_error *err)
 {
     struct remote_file *made = remote_of(target), *file = NULL;
-    int result = remote_open_name(made->mount, made->name, target->path,
-                                  O_RDONLY, &file, err);
+    int result =
+        remote_open_name(made->mount, made->name, target->path, &file, err);
 
     if (result != 0)
         return result;
@@ -384,41 +303,35 @@ int remote_reopen(struct ds_file *target, struct ds_file **out,
 
 static bool has_name(struct remote_file *file, const char *name)
 {
-    struct nfs_stat_64 by_name;
+    struct nfs3_facts by_name;
 
     return remote_stat(file->mount, name, &by_name) == 0 &&
            remote_same_inode(&file->opened, &by_name);
 }
 
-/* 0 or -errno. A link that was sent twice answers EEXIST to its own success. */
+/* 0 or -errno. A call that was sent twice answers EEXIST or ENOENT to its own
+ * success. */
 static int give_name(struct remote_file *file, bool replace)
 {
-    struct remote_mount *mount = file->mount;
-    ds_autofree char *from = remote_path(mount, file->name);
-    ds_autofree char *to = remote_path(mount, file->final_name);
+    struct nfs3 *nfs3 = remote_nfs3(file);
+    const struct nfs3_handle *directory = &file->mount->handle;
+    uint32_t link_count = 0;
     int status;
 
-    if (from == NULL || to == NULL)
-        return -ENOMEM;
-    remote_lock(mount);
-    if (replace)
-        REMOTE_CALL(mount, status,
-                    mount->api->nfs_rename(mount->context, from, to));
-    else
-        REMOTE_CALL(mount, status,
-                    mount->api->nfs_link(mount->context, from, to));
-    remote_unlock(mount);
-    /* Done twice, it no longer finds the old name. */
-    if (replace)
+    if (replace) {
+        if (!has_name(file, file->name))
+            return -ESTALE;
+        status = nfs3_rename(nfs3, directory, file->name, file->final_name);
         return status == -ENOENT && has_name(file, file->final_name) ? 0
                                                                      : status;
+    }
+    status = nfs3_link(nfs3, &file->handle, directory, file->final_name,
+                       &link_count);
     if (status == -EEXIST && has_name(file, file->final_name))
         status = 0;
-    if (status != 0)
-        return status;
-    remote_lock(mount);
-    REMOTE_CALL(mount, status, mount->api->nfs_unlink(mount->context, from));
-    remote_unlock(mount);
+    /* With two names both are ours. */
+    if (status == 0 && (link_count == 2 || has_name(file, file->name)))
+        status = nfs3_remove(nfs3, directory, file->name);
     return status == -ENOENT ? 0 : status;
 }
 
@@ -432,10 +345,10 @@ int remote_install(struct ds_file *base, bool replace, struct ds_error *err)
                           "nfs: target: is not one that was created");
     if (file->installed)
         return 0;
-    if (!has_name(file, file->name))
+    status = give_name(file, replace);
+    if (status == -ESTALE)
         return ds_fail_at(err, base, DS_OFFSET_NONE, DS_ERR_REFUSED,
                           "nfs: target: somebody removed or replaced it");
-    status = give_name(file, replace);
     if (status == -EEXIST)
         return ds_fail(err, DS_ERR_REFUSED, "nfs: target: %.300s exists",
                        file->final_path);
@@ -454,16 +367,8 @@ int remote_install(struct ds_file *base, bool replace, struct ds_error *err)
 
 static void remove_name(struct remote_file *file, const char *name)
 {
-    struct remote_mount *mount = file->mount;
-    ds_autofree char *path = remote_path(mount, name);
-    int status;
-
-    if (path == NULL || !has_name(file, name))
-        return;
-    remote_lock(mount);
-    REMOTE_CALL(mount, status, mount->api->nfs_unlink(mount->context, path));
-    (void)status;
-    remote_unlock(mount);
+    if (has_name(file, name))
+        (void)nfs3_remove(remote_nfs3(file), &file->mount->handle, name);
 }
 
 void remote_discard(struct ds_file *base)
@@ -484,23 +389,16 @@ int remote_space(const char *target_path, struct ds_space *out,
                  struct ds_error *err)
 {
     ds_auto(place_free) struct place place = { 0 };
-    struct nfs_statvfs_64 facts;
     int result = place_of(target_path, &place, err), status;
-    const char *inner;
 
     if (result != 0)
         return result;
-    inner = *place.mount->inner != '\0' ? place.mount->inner : "/";
-    remote_lock(place.mount);
-    status =
-        place.mount->api->nfs_statvfs64(place.mount->context, inner, &facts);
-    remote_unlock(place.mount);
-    if (status != 0)
-        return ds_fail_errno(err, -status, place.url.plain,
-                             "nfs: target: cannot get the free space");
-    if (!ds_mul_u64(facts.f_bavail, facts.f_frsize, &out->free_bytes))
-        out->free_bytes = UINT64_MAX;
-    return 0;
+    status = nfs3_free_bytes(place.mount->server->nfs3, &place.mount->handle,
+                             &out->free_bytes);
+    return status == 0
+               ? 0
+               : remote_fail(place.mount->server, status, place.url.plain,
+                             "target: cannot get the free space", err);
 }
 
 /* Append, as far as there is room. */

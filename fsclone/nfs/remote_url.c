@@ -47,7 +47,9 @@ enum key {
     KEY_VERSION,
     KEY_NFS42,
     KEY_TIMEOUT,
-    KEY_PATIENCE
+    KEY_PATIENCE,
+    KEY_SLOTS,
+    KEY_PIECES
 };
 
 static const struct {
@@ -62,6 +64,8 @@ static const struct {
     [KEY_NFS42] = { "nfs42", 1 },
     [KEY_TIMEOUT] = { "timeout", 3600 },
     [KEY_PATIENCE] = { "patience", 86400 },
+    [KEY_SLOTS] = { "slots", NFS42_SLOT_COUNT_MAX },
+    [KEY_PIECES] = { "pieces", 1024 },
 };
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
 
@@ -90,6 +94,12 @@ static bool set(struct remote_settings *settings, enum key key, uint64_t value)
         return value > 0;
     case KEY_PATIENCE:
         settings->patience_ms = (int)value * 1000;
+        return value > 0;
+    case KEY_SLOTS:
+        settings->slot_count = (uint32_t)value;
+        return value > 0;
+    case KEY_PIECES:
+        settings->piece_count = (uint32_t)value;
         return value > 0;
     }
     return false;
@@ -124,7 +134,8 @@ static int parse_options(const char *path, const char *options,
             return ds_fail(err, DS_ERR_ARG,
                            "nfs: path: option, have %.*s in %.200s expect "
                            "nfsport, mountport, uid, gid, version=3, "
-                           "nfs42=0|1, timeout or patience (seconds)",
+                           "nfs42=0|1, timeout or patience (seconds), slots or "
+                           "pieces",
                            (int)length, options, path);
         options += length;
         options += *options == '&';

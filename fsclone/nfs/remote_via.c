@@ -18,7 +18,6 @@
  * the operation is marked `unsure`.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,78 +116,61 @@ static char *random_name(void)
 
 static void remove_file(struct remote_mount *mount, const char *name)
 {
-    ds_autofree char *path = remote_path(mount, name);
-
-    if (path == NULL)
-        return;
-    remote_lock(mount);
-    (void)mount->api->nfs_unlink(mount->context, path);
-    remote_unlock(mount);
+    (void)nfs3_remove(mount->server->nfs3, &mount->handle, name);
 }
 
 /* As the file that it replaces, never wider. 0 or -errno. */
 static int take_attributes(struct remote_file *made,
-                           const struct nfs_stat_64 *from)
+                           const struct nfs3_facts *from)
 {
-    struct remote_mount *mount = made->mount;
-    const struct nfs_stat_64 *now = &made->opened;
-    unsigned mode = (unsigned)from->nfs_mode & 0777;
-    int status = 0;
+    const struct nfs3_facts *now = &made->opened;
+    uint32_t mode = from->mode & 0777;
+    struct nfs3_change change = { .mode = &mode };
+    int status;
 
-    remote_lock(mount);
-    if ((from->nfs_uid != now->nfs_uid || from->nfs_gid != now->nfs_gid) &&
-        mount->api->nfs_fchown(mount->context, made->handle, (int)from->nfs_uid,
-                               (int)from->nfs_gid) != 0)
-        mode &= 0700;
-    if (mode != ((unsigned)now->nfs_mode & 07777))
-        status =
-            mount->api->nfs_fchmod(mount->context, made->handle, (int)mode);
-    remote_unlock(mount);
-    return status;
+    change.uid = from->uid != now->uid ? &from->uid : NULL;
+    change.gid = from->gid != now->gid ? &from->gid : NULL;
+    status = nfs3_setattr(remote_nfs3(made), &made->handle, &change);
+    if (status == 0 || (change.uid == NULL && change.gid == NULL))
+        return status;
+    change.uid = change.gid = NULL;
+    mode &= 0700;
+    return nfs3_setattr(remote_nfs3(made), &made->handle, &change);
 }
 
 static int rename_over(struct remote_file *target, const char *made)
 {
     struct remote_mount *mount = target->mount;
-    ds_autofree char *from = remote_path(mount, made);
-    ds_autofree char *to = remote_path(mount, target->name);
-    struct nfs_stat_64 facts;
+    struct nfs3_facts facts;
     int status = remote_stat(mount, target->name, &facts);
 
-    if (from == NULL || to == NULL)
-        return -ENOMEM;
     if (status != 0)
         return status;
     if (!remote_same_inode(&facts, &target->opened))
         return -EEXIST;
-    remote_lock(mount);
-    status = mount->api->nfs_rename(mount->context, from, to);
-    remote_unlock(mount);
-    return status;
+    return nfs3_rename(mount->server->nfs3, &mount->handle, made, target->name);
 }
 
 /* `target` stands for the file `made` from now on, which takes its name. */
 static int become(struct remote_file *target, struct remote_file *made,
                   struct ds_error *err)
 {
-    struct nfs_stat_64 from;
-    struct nfsfh *handle = target->handle;
-    int status = remote_fstat(target, &from);
+    struct nfs3_facts from;
+    int status = nfs3_getattr(remote_nfs3(target), &target->handle, &from);
 
     if (status == 0)
         status = take_attributes(made, &from);
     if (status == 0)
         status = rename_over(target, made->name);
     if (status != 0)
-        return ds_fail_errno(err, -status, target->base.path,
-                             "nfs: target: cannot put the array's clone in "
-                             "its place");
+        return remote_fail(target->mount->server, status, target->base.path,
+                           "target: cannot put the array's clone in its place",
+                           err);
     target->opened = made->opened;
     target->handle = made->handle;
-    made->handle = handle;
     target->handle42 = (struct nfs42_handle){ .length_bytes = 0 };
     target->handle42_tried = false;
-    remote_forget_window(target);
+    remote_forget_windows(target);
     return 0;
 }
 
@@ -196,8 +178,8 @@ static int adopt(struct remote_file *target, const char *name,
                  const struct remote_file *source, struct ds_error *err)
 {
     struct remote_file *made = NULL;
-    int result = remote_open_name(target->mount, name, target->base.path,
-                                  O_RDWR | O_SYNC | O_NOFOLLOW, &made, err);
+    int result =
+        remote_open_name(target->mount, name, target->base.path, &made, err);
 
     if (result != 0)
         return result;
@@ -291,23 +273,18 @@ static void gather(struct ds_op *ops, size_t count, size_t *at,
 /* Arrays share with what lies within the file alone. */
 static int grow(struct remote_file *target, const struct gathered *gathered)
 {
-    struct remote_mount *mount = target->mount;
-    struct nfs_stat_64 facts;
+    struct nfs3_facts facts;
     uint64_t end_bytes = 0;
-    int status = remote_fstat(target, &facts);
+    struct nfs3_change change = { .size_bytes = &end_bytes };
+    int status = nfs3_getattr(remote_nfs3(target), &target->handle, &facts);
 
     for (size_t i = 0; i < gathered->count; i++)
         end_bytes =
             ds_max_u64(end_bytes, gathered->ranges[i].target_offset_bytes +
                                       gathered->ranges[i].length_bytes);
-    if (status != 0 || facts.nfs_size >= end_bytes)
+    if (status != 0 || facts.size_bytes >= end_bytes)
         return status;
-    remote_lock(mount);
-    REMOTE_CALL(
-        mount, status,
-        mount->api->nfs_ftruncate(mount->context, target->handle, end_bytes));
-    remote_unlock(mount);
-    return status;
+    return nfs3_setattr(remote_nfs3(target), &target->handle, &change);
 }
 
 static int compare_range(struct remote_file *source, struct remote_file *target,
@@ -352,8 +329,8 @@ static int clone_gathered(struct remote_file *source,
     int status = grow(target, gathered), result;
 
     if (status != 0)
-        return ds_fail_errno(err, -status, target->base.path,
-                             "nfs: target: cannot set the size");
+        return remote_fail(target->mount->server, status, target->base.path,
+                           "target: cannot set the size", err);
     result = locate(via, source->mount, source->name, &from, err);
     if (result == 0)
         result = locate(via, target->mount, target->name, &to, err);

@@ -1,134 +1,110 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whether VMware holds a file, by its lock files (vmware_lock.h). What may not
  * be listed or read shows nothing that we could see. */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "arith.h"
 #include "cleanup.h"
 #include "fail.h"
 #include "remote.h"
 #include "vmware_lock.h"
 
-/* `name` from the mount's directory. */
-static int held(struct remote_file *file, const char *name,
-                struct ds_error *err)
+/* The lock `name` in `directory`; `shown` is how messages name it. */
+static int held(struct remote_file *file, const struct nfs3_handle *directory,
+                const char *name, const char *shown, struct ds_error *err)
 {
-    struct remote_file *lock = NULL;
+    struct nfs3 *nfs3 = remote_nfs3(file);
+    struct nfs3_handle lock;
+    struct nfs3_facts facts;
     uint8_t head[VMWARE_HEAD_BYTES];
     char holder[VMWARE_HOLDER_BYTES] = "";
-    size_t length = 0;
+    uint64_t length = 0;
 
-    if (remote_open_name(file->mount, name, name, O_RDONLY | O_NOFOLLOW, &lock,
-                         NULL) == 0) {
-        length = (size_t)ds_min_u64(sizeof(head), lock->base.size_bytes);
-        if (remote_read(&lock->base, 0, head, length, NULL) != 0)
-            length = 0;
-        remote_close(&lock->base);
-    }
-    vmware_holder(head, length, holder);
+    if (nfs3_lookup(nfs3, directory, name, &lock, &facts) == 0 &&
+        S_ISREG((mode_t)facts.mode) &&
+        nfs3_read(nfs3, &lock, 0, head, sizeof(head), &length) != 0)
+        length = 0;
+    vmware_holder(head, (size_t)length, holder);
     return ds_fail_at(err, &file->base, DS_OFFSET_NONE, DS_ERR_REFUSED,
                       "nfs: lock: VMware%s%s%s holds the disk: have lock file "
                       "%.200s expect none (power the machine off; remove it if "
                       "it is stale)",
                       *holder != '\0' ? " on \"" : "", holder,
-                      *holder != '\0' ? "\"" : "", name);
-}
-
-typedef bool entry_fn(void *user, const struct nfsdirent *entry);
-
-/* Until `entry` says stop. */
-static void walk(struct remote_mount *mount, const char *directory,
-                 entry_fn *entry, void *user)
-{
-    struct nfsdir *stream = NULL;
-    const struct nfsdirent *next;
-
-    remote_lock(mount);
-    if (mount->api->nfs_opendir(mount->context, directory, &stream) == 0) {
-        while ((next = mount->api->nfs_readdir(mount->context, stream)) !=
-                   NULL &&
-               entry(user, next))
-            continue;
-        mount->api->nfs_closedir(mount->context, stream);
-    }
-    remote_unlock(mount);
+                      *holder != '\0' ? "\"" : "", shown);
 }
 
 /* -- hosted products --------------------------------------------------------*/
 
-struct hosted {
-    const char *directory; /* NAME.lck */
-    char *found;
-};
-
-static bool find_hosted(void *user, const struct nfsdirent *entry)
+static bool find_hosted(void *user, const char *name, uint64_t file_id)
 {
-    struct hosted *hosted = user;
+    char **found = user;
 
-    if (!vmware_is_hosted(entry->name))
+    (void)file_id;
+    if (!vmware_is_hosted(name))
         return true;
-    if (asprintf(&hosted->found, "%s/%s", hosted->directory, entry->name) < 0)
-        hosted->found = NULL;
+    *found = strdup(name);
     return false;
 }
 
 /* NAME.lck, a directory with locks or a lock itself. */
 static int check_hosted(struct remote_file *file, struct ds_error *err)
 {
+    const struct nfs3_handle *directory = &file->mount->handle;
     ds_autofree char *name = NULL;
-    ds_autofree char *path = NULL;
     ds_autofree char *found = NULL;
-    struct hosted hosted = { 0 };
-    struct nfs_stat_64 facts;
+    ds_autofree char *shown = NULL;
+    struct nfs3_handle locks;
+    struct nfs3_facts facts;
 
     if (asprintf(&name, "%s.lck", file->name) < 0) {
         name = NULL;
         return ds_fail_memory(err);
     }
-    if (remote_stat(file->mount, name, &facts) != 0)
+    if (nfs3_lookup(remote_nfs3(file), directory, name, &locks, &facts) != 0)
         return 0;
-    if (S_ISREG((mode_t)facts.nfs_mode))
-        return held(file, name, err);
-    path = remote_path(file->mount, name);
-    if (path == NULL)
+    if (S_ISREG((mode_t)facts.mode))
+        return held(file, directory, name, name, err);
+    (void)nfs3_readdir(remote_nfs3(file), &locks, find_hosted, &found);
+    if (found == NULL)
+        return 0;
+    if (asprintf(&shown, "%s/%s", name, found) < 0) {
+        shown = NULL;
         return ds_fail_memory(err);
-    hosted.directory = name;
-    walk(file->mount, path, find_hosted, &hosted);
-    found = hosted.found;
-    return found != NULL ? held(file, found, err) : 0;
+    }
+    return held(file, &locks, found, shown, err);
 }
 
 /* -- ESXi -------------------------------------------------------------------*/
 
-static bool see(void *user, const struct nfsdirent *entry)
+static bool see(void *user, const char *name, uint64_t file_id)
 {
-    vmware_locks_see(user, entry->name);
+    (void)file_id;
+    vmware_locks_see(user, name);
     return true;
 }
 
-static bool know(void *user, const struct nfsdirent *entry)
+static bool know(void *user, const char *name, uint64_t file_id)
 {
-    vmware_locks_know(user, entry->inode);
+    (void)name;
+    vmware_locks_know(user, file_id);
     return true;
 }
 
 static int check_esxi(struct remote_file *file, struct ds_error *err)
 {
-    struct remote_mount *mount = file->mount;
-    const char *directory = *mount->inner != '\0' ? mount->inner : "/";
+    const struct nfs3_handle *directory = &file->mount->handle;
     struct vmware_locks locks = { .count = 0 };
     const struct vmware_lock *lock;
 
-    walk(mount, directory, see, &locks);
+    (void)nfs3_readdir(remote_nfs3(file), directory, see, &locks);
     if (locks.count == 0)
         return 0;
-    walk(mount, directory, know, &locks);
-    lock = vmware_locks_find(&locks, file->opened.nfs_ino);
-    return lock != NULL ? held(file, lock->name, err) : 0;
+    (void)nfs3_readdir(remote_nfs3(file), directory, know, &locks);
+    lock = vmware_locks_find(&locks, file->opened.file_id);
+    return lock != NULL ? held(file, directory, lock->name, lock->name, err)
+                        : 0;
 }
 
 int remote_check_vmware(struct remote_file *file, struct ds_error *err)

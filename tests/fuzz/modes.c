@@ -10,6 +10,9 @@
 #include "harness.h"
 #include "luks_image.h"
 #include "memory_store.h"
+#ifdef DS_NFS
+#include "nfs_replies.h"
+#endif
 #include "whole.h"
 
 static struct fuzz_case fuzz;
@@ -177,5 +180,9 @@ int fuzz_mode(const char *name, const uint8_t *input, size_t length_bytes)
         return text(input, length_bytes);
     if (strcmp(name, "codec") == 0)
         return codec(input, length_bytes);
+#ifdef DS_NFS
+    if (strcmp(name, "nfs") == 0)
+        return fuzz_nfs_replies(input, length_bytes);
+#endif
     return -1;
 }

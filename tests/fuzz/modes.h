@@ -14,6 +14,7 @@
  *   chain     images over images of other formats, found from the content
  *   text      a VMDK descriptor, an OVF descriptor or a manifest, as it stands
  *   codec     bytes that are said to be compressed
+ *   nfs       replies of an NFSv4.2 server (nfs_replies.h)
  *
  * 0 to 3, as fuzz_one; -1: no mode of this name.
  */

@@ -1,13 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Takes corpus and regressions through the harness: replay.sh FUZZ_REPLAY
+# Takes corpus and regressions through the harness:
+#
+#   replay.sh FUZZ_REPLAY FORMAT...
 set -euo pipefail
 shopt -s nullglob
 
 here=$(cd "$(dirname "$0")" && pwd)
 replay=$1
+shift
 status=0
-for format in vmdk vhd vhdx qcow2 vdi ova luks convert chain text codec; do
+for format in "$@"; do
     inputs=("$here/corpus/$format"/* "$here/regressions/$format"-*)
     [[ $format != convert ]] || inputs+=("$here"/corpus/*/*)
     ((${#inputs[@]} > 0)) || {

@@ -75,9 +75,22 @@ status "a local source" 0 "$DISKSHIFT" convert --json "$run/disk.raw" \
 check "what was copied here is not read here again" test \
     "$(jq '.targets[0].verify.witnessed_bytes' "$run/out")" -gt 0
 same local.vmdk "$run/disk.raw"
-status "a local target is refused" 3 "$DISKSHIFT" convert \
-    "$url/base.qcow2$query" "$run/local.raw"
-said "by name" 'not possible yet'
+for to in raw vmdk; do
+    status "a local target, $to" 0 "$DISKSHIFT" convert --json \
+        "$url/over.qcow2$query" "$run/local.$to"
+    check "it says why it was copied" test "$(copied other_filesystem)" -gt 0
+    [[ $to != raw ]] || check "nothing was read for it twice" test \
+        "$(jq '.targets[0].verify.hashed_bytes' "$run/out")" = 0
+    check "it is for us alone" test "$(stat -c %a "$run/local.$to")" = 600
+    check "QEMU reads it" qemu-img compare -q -f "$to" -F raw \
+        "$run/local.$to" "$run/over.raw"
+done
+status "--require-clone refuses it" 6 "$DISKSHIFT" convert --require-clone \
+    "$url/base.qcow2$query" "$run/never.raw"
+status "so does --share-source-file" 3 "$DISKSHIFT" convert \
+    --share-source-file -o data_file=yes "$url/disk.raw$query" \
+    "$run/never.qcow2"
+check "and nothing is made" test -z "$(find "$run" -name 'never*')"
 
 # Refusals.
 refused() { # WHAT EXIT PATTERN COMMAND...

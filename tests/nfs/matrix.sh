@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# matrix.sh xfs|btrfs
+# matrix.sh full|quick xfs|btrfs
 #
-# All pairs of formats (on btrfs: some) between paths of a kernel NFS server, by its CLONE alone
-# (--require-clone). Then the server ends, its disk is mounted here, and QEMU,
+# All pairs of formats (quick: each to the next one) between paths of a kernel
+# NFS server, by its CLONE alone (--require-clone). Then the server ends, its disk is mounted here, and QEMU,
 # libyal and FIEMAP judge what was made, as for local conversions.
 source "$(dirname "$0")/../lib/lib.bash"
 source "$(dirname "$0")/../interop/convert.bash"
 source "$(dirname "$0")/server.bash"
 in_namespace "$@"
 
-fs=$1
+extent=$1 fs=$2
 begin "nfs-matrix-$fs"
 server_need
 formats=(raw vmdk vhd vhdx qcow2)
@@ -29,13 +29,12 @@ make_sources() {
     done
 }
 
-# Each format to the next one is verified over the network as well; on btrfs
-# these pairs must do.
+# Each format to the next one is verified over the network as well.
 declare -A next=([raw]=vmdk [vmdk]=vhd [vhd]=vhdx [vhdx]=qcow2 [qcow2]=raw)
 pairs=()
 for from in "${formats[@]}"; do
     for to in "${formats[@]}"; do
-        [[ $fs == btrfs && ${next[$from]} != "$to" ]] || pairs+=("$from $to")
+        [[ $extent == quick && ${next[$from]} != "$to" ]] || pairs+=("$from $to")
     done
 done
 
@@ -105,7 +104,8 @@ for format in "${formats[@]}"; do
 done
 cd "$run" || exit 1
 disk_unmount
-server_start "$fs"
+# As servers are set up unless told otherwise: only low ports are heard.
+server_start "$fs" sync,secure
 convert_all
 server_end
 disk_mount

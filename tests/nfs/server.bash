@@ -6,6 +6,7 @@
 #   disk_make TYPE SIZE        an image to serve; its path in $disk
 #   disk_mount / disk_unmount  look into it while no server has it: $disk_at
 #   server_start TYPE [EXPORT] serves $disk as 10.0.2.15:/srv
+#   server_out_of_grace        waits until it answers questions about locks
 #   programs_put PROGRAM...    copies them and their libraries to the mounted
 #                              disk, to be run there as /srv/.programs/NAME
 #   server_run COMMAND         on the server, output and exit status from there
@@ -92,12 +93,17 @@ server_start() {
         quiet uml_dir="$run" umid=server </dev/null >"$server_log" 2>&1 &
     server_pid=$!
     for ((i = 0; i < 600; i++)); do
-        ! grep -qa 'NFS READY' "$server_log" || return 0
+        ! grep -qas 'NFS READY' "$server_log" || return 0
         kill -0 "$server_pid" 2>/dev/null || break
         sleep 0.1
     done
     skip_all "user-mode Linux does not start here: $(tail -n 3 "$server_log" |
         tr -cd '[:print:] ')"
+}
+
+# NLM's grace begins with the server; init makes it 3 s.
+server_out_of_grace() {
+    sleep 3.5
 }
 
 server_run() {

@@ -51,6 +51,7 @@ struct fake {
     bool fault_always;                            /* the first one for all */
     uint32_t fail_at;     /* the CLONE that is answered with `fail_status` */
     uint32_t fail_status; /* 0: none */
+    uint32_t lock_status; /* of LOCKT */
     uint32_t grant_ops, grant_slots;
     /* what it saw: */
     unsigned work_count; /* compounds with CLONE or COPY */
@@ -187,6 +188,43 @@ static inline uint32_t fake_op(struct fake *fake, struct xdr_in *in,
             xdr_put_u32(out, 1);
             return 0;
         }
+    case NFS42_LOOKUP:
+        xdr_skip_opaque(in);
+        break;
+    case NFS42_GETFH:
+        fake_result(out, *op, 0);
+        xdr_put_opaque(out, "handle", 6);
+        return 0;
+    case NFS42_GETATTR: /* type, size and file id are asked for */
+        (void)xdr_get_fixed(in, (size_t)4 * xdr_get_u32(in));
+        fake_result(out, *op, 0);
+        xdr_put_u32(out, 1);
+        xdr_put_u32(out, 1u << 1 | 1u << 4 | 1u << 20);
+        xdr_put_u32(out, 20);
+        xdr_put_u32(out, 1);
+        xdr_put_u64(out, 123456);
+        xdr_put_u64(out, 42);
+        return 0;
+    case NFS42_LOCKT:
+        (void)xdr_get_fixed(in, 28);
+        xdr_skip_opaque(in);
+        status = fake->lock_status;
+        break;
+    case NFS42_ALLOCATE:
+    case NFS42_DEALLOCATE:
+        (void)xdr_get_fixed(in, 32);
+        break;
+    case NFS42_SEEK:
+        (void)xdr_get_fixed(in, 28);
+        fake_result(out, *op, 0);
+        xdr_put_u32(out, 0);
+        xdr_put_u64(out, 8192);
+        return 0;
+    case NFS42_COMMIT:
+        (void)xdr_get_fixed(in, 12);
+        fake_result(out, *op, 0);
+        xdr_put_u64(out, 7);
+        return 0;
     default:
         break;
     }
@@ -305,13 +343,38 @@ static inline bool fake_answer(int fd, struct xdr_out *out)
     return fake_all(fd, out->bytes, out->length_bytes, true);
 }
 
+/* The answer to one call, without its record mark. False: end the connection
+ * instead. */
+static inline bool fake_reply(struct fake *fake, const uint8_t *bytes,
+                              size_t length, struct xdr_out *out, bool *silent)
+{
+    struct xdr_in in = xdr_in_make(bytes, length);
+    uint32_t xid = xdr_get_u32(&in), op_count, op;
+
+    (void)xdr_get_fixed(&in, 20); /* call, versions, procedure */
+    (void)xdr_get_u32(&in);       /* AUTH_SYS */
+    xdr_skip_opaque(&in);
+    (void)xdr_get_u64(&in); /* AUTH_NONE */
+    xdr_skip_opaque(&in);   /* tag */
+    (void)xdr_get_u32(&in); /* minor version */
+    op_count = xdr_get_u32(&in);
+    op = xdr_get_u32(&in);
+    fake_reply_header(out, xid);
+    if (op == NFS42_SEQUENCE)
+        return fake_in_session(fake, xid, op_count, &in, out, silent);
+    xdr_put_u32(out, 0);
+    xdr_put_u32(out, 0);
+    xdr_put_u32(out, 1);
+    (void)fake_alone(fake, op, out);
+    return true;
+}
+
 /* One call; false: the connection is to end. */
 static inline bool fake_call(struct fake *fake, int fd)
 {
     struct xdr_out out = { 0 };
     uint8_t mark[4], *bytes;
-    uint32_t length, xid, op_count, op;
-    struct xdr_in in;
+    uint32_t length;
     bool goes_on = true, silent = false;
 
     if (!fake_all(fd, mark, 4, false))
@@ -323,25 +386,7 @@ static inline bool fake_call(struct fake *fake, int fd)
         free(bytes);
         return false;
     }
-    in = xdr_in_make(bytes, length);
-    xid = xdr_get_u32(&in);
-    (void)xdr_get_fixed(&in, 20); /* call, versions, procedure */
-    (void)xdr_get_u32(&in);       /* AUTH_SYS */
-    xdr_skip_opaque(&in);
-    (void)xdr_get_u64(&in); /* AUTH_NONE */
-    xdr_skip_opaque(&in);   /* tag */
-    (void)xdr_get_u32(&in); /* minor version */
-    op_count = xdr_get_u32(&in);
-    op = xdr_get_u32(&in);
-    fake_reply_header(&out, xid);
-    if (op == NFS42_SEQUENCE) {
-        goes_on = fake_in_session(fake, xid, op_count, &in, &out, &silent);
-    } else {
-        xdr_put_u32(&out, 0);
-        xdr_put_u32(&out, 0);
-        xdr_put_u32(&out, 1);
-        (void)fake_alone(fake, op, &out);
-    }
+    goes_on = fake_reply(fake, bytes, length, &out, &silent);
     if (goes_on && !silent)
         goes_on = fake_answer(fd, &out);
     xdr_out_free(&out);

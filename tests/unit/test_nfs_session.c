@@ -33,6 +33,7 @@ static void fill(struct nfs42_piece *pieces, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         pieces[i] = (struct nfs42_piece){
+            .op = NFS42_CLONE,
             .source = &source,
             .target = &target,
             .source_offset_bytes = i * 4096,
@@ -58,7 +59,7 @@ static void test_session__clones_are_packed(void **state)
     fake_start(&fake);
     session = connect_to(&fake);
     fill(pieces, PIECE_COUNT);
-    assert_int_equal(nfs42_clone(session, pieces, PIECE_COUNT, &err), 0);
+    assert_int_equal(nfs42_run_pieces(session, pieces, PIECE_COUNT, &err), 0);
     all_done(pieces, PIECE_COUNT);
     assert_int_equal(fake.clone_count, PIECE_COUNT);
     /* SEQUENCE, PUTFH, SAVEFH, PUTFH leave 4 of 8 */
@@ -66,6 +67,93 @@ static void test_session__clones_are_packed(void **state)
     assert_int_equal(fake.op_count_most, FAKE_OP_COUNT_MAX);
     nfs42_close(session);
     assert_int_equal(fake.destroy_count, 1);
+    fake_end(&fake);
+}
+
+/* SEQUENCE and PUTFHs included; each call is one. */
+static void test_session__calls_are_counted(void **state)
+{
+    struct nfs_count counts[NFS42_OP_COUNT] = { 0 };
+    struct nfs42_options options = { .host = "127.0.0.1",
+                                     .timeout_ms = 500,
+                                     .patience_ms = 1500,
+                                     .counts = counts };
+    struct nfs42_piece pieces[PIECE_COUNT];
+    struct ds_error err = DS_ERROR_INIT;
+    struct nfs42 *session = NULL;
+    struct fake fake;
+
+    (void)state;
+    fake_start(&fake);
+    options.port = fake.port;
+    assert_int_equal(nfs42_open(&options, &session, &err), 0);
+    fill(pieces, PIECE_COUNT);
+    assert_int_equal(nfs42_run_pieces(session, pieces, PIECE_COUNT, &err), 0);
+    nfs42_close(session);
+    fake_end(&fake);
+    assert_int_equal(counts[NFS42_CLONE].round_trips, PIECE_COUNT / 4);
+    assert_int_equal(counts[NFS42_CLONE].operations, PIECE_COUNT / 4 * 8);
+    assert_true(counts[NFS42_CLONE].sent_bytes > PIECE_COUNT * 60 &&
+                counts[NFS42_CLONE].received_bytes > PIECE_COUNT * 8);
+    assert_int_equal(counts[NFS42_EXCHANGE_ID].round_trips, 1);
+    assert_int_equal(counts[NFS42_DESTROY_CLIENTID].round_trips, 1);
+}
+
+static void test_session__bounds_of_a_compound(void **state)
+{
+    struct nfs42_options options = { .host = "127.0.0.1",
+                                     .timeout_ms = 500,
+                                     .patience_ms = 1500,
+                                     .slot_count_max = 1,
+                                     .piece_count_max = 1 };
+    struct nfs42_piece pieces[PIECE_COUNT];
+    struct ds_error err = DS_ERROR_INIT;
+    struct nfs42 *session = NULL;
+    struct fake fake;
+
+    (void)state;
+    fake_start(&fake);
+    options.port = fake.port;
+    assert_int_equal(nfs42_open(&options, &session, &err), 0);
+    assert_int_equal(session->slot_count, 1);
+    fill(pieces, PIECE_COUNT);
+    assert_int_equal(nfs42_run_pieces(session, pieces, PIECE_COUNT, &err), 0);
+    all_done(pieces, PIECE_COUNT);
+    assert_int_equal(fake.work_count, PIECE_COUNT);
+    nfs42_close(session);
+    fake_end(&fake);
+}
+
+static void test_session__look_up_and_locks(void **state)
+{
+    static const uint64_t offsets[] = { 101, 200 };
+    static const char deep[] = "/a/b/c/d/e/f/g/h/i";
+    struct nfs42_lock_test locks = { .offsets = offsets, .count = 2 };
+    struct ds_error err = DS_ERROR_INIT;
+    struct nfs42_file_facts facts;
+    uint32_t status = 1;
+    struct fake fake;
+    struct nfs42 *session;
+
+    (void)state;
+    fake_start(&fake);
+    session = connect_to(&fake);
+    assert_int_equal(
+        nfs42_look_up(session, "/disk", &locks, &facts, &status, &err), 0);
+    assert_int_equal(status, NFS42_OK);
+    assert_int_equal(locks.status, NFS42_OK);
+    assert_int_equal(facts.file_id, 42);
+    assert_int_equal(facts.size_bytes, 123456);
+    assert_int_equal(facts.handle.length_bytes, 6);
+    fake.lock_status = NFS42_ERR_DENIED;
+    assert_int_equal(
+        nfs42_look_up(session, "/disk", &locks, &facts, &status, &err), 0);
+    assert_int_equal(status, NFS42_OK);
+    assert_int_equal(locks.status, NFS42_ERR_DENIED);
+    assert_int_equal(nfs42_look_up(session, deep, NULL, &facts, &status, &err),
+                     0);
+    assert_int_equal(status, NFS42_ERR_RESOURCE);
+    nfs42_close(session);
     fake_end(&fake);
 }
 
@@ -84,7 +172,7 @@ static void test_session__a_clone_that_fails(void **state)
     fake.fail_status = NFS42_ERR_INVAL;
     session = connect_to(&fake);
     fill(pieces, PIECE_COUNT);
-    assert_int_equal(nfs42_clone(session, pieces, PIECE_COUNT, &err), 0);
+    assert_int_equal(nfs42_run_pieces(session, pieces, PIECE_COUNT, &err), 0);
     for (size_t i = 0; i < PIECE_COUNT; i++)
         failed += pieces[i].status == NFS42_ERR_INVAL;
     assert_int_equal(failed, 1);
@@ -105,7 +193,8 @@ static void test_session__copy_says_how_much(void **state)
     fake_start(&fake);
     session = connect_to(&fake);
     fill(&piece, 1);
-    assert_int_equal(nfs42_copy(session, &piece, 1, &err), 0);
+    piece.op = NFS42_COPY;
+    assert_int_equal(nfs42_run_pieces(session, &piece, 1, &err), 0);
     assert_int_equal(piece.status, NFS42_OK);
     assert_int_equal(piece.done_bytes, 2048);
     nfs42_close(session);
@@ -136,7 +225,7 @@ static void test_session__goes_on_after(void **state)
         fake.faults[1] = rows[r].fault;
         session = connect_to(&fake);
         fill(pieces, PIECE_COUNT);
-        if (nfs42_clone(session, pieces, PIECE_COUNT, &err) != 0)
+        if (nfs42_run_pieces(session, pieces, PIECE_COUNT, &err) != 0)
             fail_msg("fault %d: %s", (int)rows[r].fault, err.message);
         all_done(pieces, PIECE_COUNT);
         assert_true(fake.clone_count >= PIECE_COUNT);
@@ -174,7 +263,7 @@ static void test_session__hostile(void **state)
         fake.faults[0] = (enum fake_fault)fault;
         fake.fault_always = true;
         fill(pieces, PIECE_COUNT);
-        if (nfs42_clone(session, pieces, PIECE_COUNT, &err) == 0)
+        if (nfs42_run_pieces(session, pieces, PIECE_COUNT, &err) == 0)
             fail_msg("fault %d went unseen", fault);
         assert_true(err.error_class == DS_ERR_SYSTEM ||
                     err.error_class == DS_ERR_CORRUPT ||
@@ -183,7 +272,7 @@ static void test_session__hostile(void **state)
         assert_true(now_ms() - begun < 10000);
         fake.faults[0] = FAKE_NONE;
         fill(pieces, PIECE_COUNT);
-        if (nfs42_clone(session, pieces, PIECE_COUNT, &err) != 0)
+        if (nfs42_run_pieces(session, pieces, PIECE_COUNT, &err) != 0)
             fail_msg("after fault %d: %s", fault, err.message);
         all_done(pieces, PIECE_COUNT);
         nfs42_close(session);
@@ -215,6 +304,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_session__clones_are_packed),
+        cmocka_unit_test(test_session__calls_are_counted),
+        cmocka_unit_test(test_session__bounds_of_a_compound),
+        cmocka_unit_test(test_session__look_up_and_locks),
         cmocka_unit_test(test_session__a_clone_that_fails),
         cmocka_unit_test(test_session__copy_says_how_much),
         cmocka_unit_test(test_session__goes_on_after),

@@ -38,11 +38,15 @@ static void test_url__parts(void **state)
     remote_url_free(&url);
 
     assert_int_equal(
-        remote_url_parse("nfs://h/d/?nfs42=0&version=3&patience=2", &url, &err),
+        remote_url_parse(
+            "nfs://h/d/?nfs42=0&version=3&patience=2&slots=3&pieces=9", &url,
+            &err),
         0);
     assert_string_equal(url.name, "");
     assert_true(url.settings.no_nfs42);
     assert_int_equal(url.settings.patience_ms, 2000);
+    assert_int_equal(url.settings.slot_count, 3);
+    assert_int_equal(url.settings.piece_count, 9);
     remote_url_free(&url);
 }
 

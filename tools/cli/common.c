@@ -342,3 +342,54 @@ int common_check_output(const struct report *report, struct ds_error *err)
              strerror(report->write_errno));
     return -DS_ERR_SYSTEM;
 }
+
+/* -- servers -------------------------------------------------------------- */
+
+static const struct column traffic_columns[] = {
+    { "protocol", "protocol", UNIT_TEXT, -8 },
+    { "procedure", "procedure", UNIT_TEXT, -16 },
+    { "round_trips", "trips", UNIT_COUNT, 8 },
+    { "operations", "operations", UNIT_COUNT, 10 },
+    { "sent_bytes", "sent bytes", UNIT_COUNT, 12 },
+    { "received_bytes", "received bytes", UNIT_COUNT, 14 },
+};
+
+static void traffic_add(void *user, const struct ds_traffic *row)
+{
+    struct ds_traffic *sum = user;
+
+    sum->round_trips += row->round_trips;
+    sum->operations += row->operations;
+    sum->sent_bytes += row->sent_bytes;
+    sum->received_bytes += row->received_bytes;
+}
+
+static void traffic_row(void *user, const struct ds_traffic *row)
+{
+    const struct value values[] = {
+        { .text = row->protocol },      { .text = row->procedure },
+        { .number = row->round_trips }, { .number = row->operations },
+        { .number = row->sent_bytes },  { .number = row->received_bytes },
+    };
+
+    report_table_row(user, values);
+}
+
+void common_traffic(struct report *report)
+{
+    struct ds_traffic sum = { 0 };
+    struct row rows[4];
+
+    ds_traffic_each(traffic_add, &sum);
+    rows[0] = row_count("round_trips", "round trips", sum.round_trips);
+    rows[1] = row_count("operations", "operations", sum.operations);
+    rows[2] = row_bytes("sent_bytes", "sent", sum.sent_bytes);
+    rows[3] = row_bytes("received_bytes", "received", sum.received_bytes);
+    report_object(report, "traffic", "servers");
+    report_rows(report, rows, ARRAY_COUNT(rows));
+    report_table(report, "procedures", traffic_columns,
+                 ARRAY_COUNT(traffic_columns));
+    ds_traffic_each(traffic_row, report);
+    report_end(report);
+    report_end(report);
+}

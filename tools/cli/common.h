@@ -56,6 +56,9 @@ void common_notes(struct report *report, const struct ds_plan *plan);
 void common_verify(struct report *report,
                    const struct ds_verify_report *verify);
 
+/** What went to servers and came from them. */
+void common_traffic(struct report *report);
+
 /** -DS_ERR_SYSTEM when the report's output failed, to stop a long list. */
 int common_check_output(const struct report *report, struct ds_error *err);
 

@@ -129,6 +129,8 @@ static int run_verb(const struct verb *verb, struct report *report, int argc,
         help_verb(verb);
     else if (result == 0)
         result = verb->run(&options, report, &err);
+    if (result >= 0 && options.stats)
+        common_traffic(report);
     options_free(&options);
     if (result < 0) {
         fflush(stdout); /* what was done comes before what failed */

@@ -444,6 +444,9 @@ static const struct option_rule rules[] = {
       APPLIED, apply_progress },
     { "json", 0, NULL, false, VERB_ALL | VERB_GUEST, NULL,
       "print one JSON document, with sizes in bytes", MEMBER(json), NULL },
+    { "stats", 0, NULL, false, VERB_ALL, NULL,
+      "report the calls made to servers, and their bytes", MEMBER(stats),
+      NULL },
     { "allow-refs", 0, "DIR", false, VERB_IMAGE, "@directory",
       "directory beneath which SOURCE may refer to other files; else only "
       "beside it",

@@ -84,6 +84,7 @@ struct options {
     bool require_clone;
     bool share_source_file;
     bool warn_copy;
+    bool stats;
     bool quiet;
     bool progress; /* draw the bar even where stderr is no terminal */
     int progress_fd;

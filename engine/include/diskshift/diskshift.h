@@ -8,6 +8,7 @@
 #include <diskshift/error.h>
 #include <diskshift/guest_script.h>
 #include <diskshift/storage.h>
+#include <diskshift/traffic.h>
 
 #ifdef __cplusplus
 extern "C" {

@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "fail.h"
-#include "remote.h"
+#include "nfs3.h"
 
-static struct remote_api api;
+static struct nfs3_api api;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const char *missing; /* what could not be had; NULL: all is there */
 
@@ -14,9 +14,21 @@ static const struct {
     const char *name;
     size_t offset;
 } functions[] = {
-#define REMOTE_API_ROW(name) { #name, offsetof(struct remote_api, name) },
-    REMOTE_API(REMOTE_API_ROW)
-#undef REMOTE_API_ROW
+    { "rpc_init_context", offsetof(struct nfs3_api, init_context) },
+    { "rpc_destroy_context", offsetof(struct nfs3_api, destroy_context) },
+    { "rpc_set_auth", offsetof(struct nfs3_api, set_auth) },
+    { "rpc_get_error", offsetof(struct nfs3_api, get_error) },
+    { "rpc_get_fd", offsetof(struct nfs3_api, get_fd) },
+    { "rpc_which_events", offsetof(struct nfs3_api, which_events) },
+    { "rpc_service", offsetof(struct nfs3_api, service) },
+    { "rpc_connect_async", offsetof(struct nfs3_api, connect) },
+    { "libnfs_authunix_create", offsetof(struct nfs3_api, authunix_create) },
+    { "rpc_pmap2_getport_async", offsetof(struct nfs3_api, getport) },
+    { "rpc_mount3_mnt_async", offsetof(struct nfs3_api, mnt) },
+#define NFS3_ROW(upper, lower)                                                 \
+    { "rpc_nfs3_" #lower "_async", offsetof(struct nfs3_api, lower) },
+    NFS3_PROCEDURES(NFS3_ROW)
+#undef NFS3_ROW
 };
 
 static void load(void)
@@ -36,7 +48,7 @@ static void load(void)
     }
 }
 
-int remote_api(const struct remote_api **out, struct ds_error *err)
+int nfs3_api(const struct nfs3_api **out, struct ds_error *err)
 {
     (void)pthread_once(&once, load);
     if (missing != NULL)
