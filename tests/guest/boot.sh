@@ -40,12 +40,22 @@ start() {
 # connect: to the agent's socket. It stays so, for QEMU takes the end of what it
 # reads for the end of what it may write.
 connect() {
+    disconnect
     until [[ -S $run/agent ]]; do
         sleep 0.1
     done
     coproc AGENT { exec socat - "UNIX-CONNECT:$run/agent"; }
     # Of its own number: subshells do not get a coprocess's.
     exec {agent_out}<&"${AGENT[0]}" {agent_in}>&"${AGENT[1]}"
+    agent_pid=$AGENT_PID
+}
+
+agent_pid=
+disconnect() {
+    [[ -n $agent_pid ]] || return 0
+    exec {agent_out}<&- {agent_in}>&-
+    reap "$agent_pid"
+    agent_pid=
 }
 
 # agent JSON: its answer on standard output; fails when there is none in time
@@ -92,8 +102,7 @@ wait_off() {
 }
 
 wait_network() {
-    local count
-    for count in $(seq 60); do
+    for _ in $(seq 60); do
         in_guest /bin/sh -c 'ip -4 route' </dev/null | grep -q ^172 && return 0
         sleep 1
     done
