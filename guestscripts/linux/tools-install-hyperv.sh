@@ -11,6 +11,7 @@
 TOOLS_PACKAGE=@TOOLS_PACKAGE@
 
 element_tools_install_hyperv() {
-    packages_install_one ${TOOLS_PACKAGE:+"$TOOLS_PACKAGE"} hyperv-daemons \
-        linux-cloud-tools-virtual hvtools
+    set -- hyperv-daemons linux-cloud-tools-virtual hvtools
+    [ -z "$TOOLS_PACKAGE" ] || set -- "$TOOLS_PACKAGE" "$@"
+    packages_install_one "$@"
 }

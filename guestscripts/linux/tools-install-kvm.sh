@@ -11,5 +11,7 @@
 TOOLS_PACKAGE=@TOOLS_PACKAGE@
 
 element_tools_install_kvm() {
-    packages_install_one ${TOOLS_PACKAGE:+"$TOOLS_PACKAGE"} qemu-guest-agent
+    set -- qemu-guest-agent
+    [ -z "$TOOLS_PACKAGE" ] || set -- "$TOOLS_PACKAGE" "$@"
+    packages_install_one "$@"
 }

@@ -11,5 +11,7 @@
 TOOLS_PACKAGE=@TOOLS_PACKAGE@
 
 element_tools_install_vmware() {
-    packages_install_one ${TOOLS_PACKAGE:+"$TOOLS_PACKAGE"} open-vm-tools
+    set -- open-vm-tools
+    [ -z "$TOOLS_PACKAGE" ] || set -- "$TOOLS_PACKAGE" "$@"
+    packages_install_one "$@"
 }

@@ -11,6 +11,7 @@
 TOOLS_PACKAGE=@TOOLS_PACKAGE@
 
 element_tools_install_xen() {
-    packages_install_one ${TOOLS_PACKAGE:+"$TOOLS_PACKAGE"} \
-        xe-guest-utilities xen-guest-agent
+    set -- xe-guest-utilities xen-guest-agent
+    [ -z "$TOOLS_PACKAGE" ] || set -- "$TOOLS_PACKAGE" "$@"
+    packages_install_one "$@"
 }
