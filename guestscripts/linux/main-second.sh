@@ -13,6 +13,7 @@
 SAME_MACHINE=@SAME_MACHINE@
 ATTEMPTS_MAX=2
 MEMORY=$STATE/second.d/$SCRIPT
+locked=
 
 usage() {
     cat <<'USAGE'
@@ -61,14 +62,25 @@ tables_unpack() {
     done
 }
 
-# One at a time: staged scripts leave by themselves, one after the other.
+# One at a time: staged scripts leave by themselves, one after the other. A boot
+# that ended took its lock along, wherever that was.
+LOCK=/run/diskshift.lock
+[ -d /run ] || LOCK=$STATE/.lock
+
+lock_self() {
+    printf '%s %s' "$$" "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)"
+}
+
+lock_is_stale() {
+    lock_owner=$(cat "$LOCK/owner" 2>/dev/null) || return 1
+    [ "${lock_owner#* }" != "$(cat /proc/sys/kernel/random/boot_id \
+        2>/dev/null)" ] || [ ! -d "/proc/${lock_owner%% *}" ]
+}
+
 lock() {
     lock_count=0
-    while ! mkdir "$STATE/.lock" 2>/dev/null; do
-        lock_owner=$(cat "$STATE/.lock/pid" 2>/dev/null || echo 0)
-        if [ "$lock_owner" != 0 ] && [ ! -d "/proc/$lock_owner" ]; then
-            rm -rf "$STATE/.lock"
-        fi
+    while ! mkdir "$LOCK" 2>/dev/null; do
+        ! lock_is_stale || rm -rf "$LOCK"
         lock_count=$((lock_count + 1))
         [ "$lock_count" -le 900 ] || {
             log_line "another script of ours does not come to its end"
@@ -76,11 +88,13 @@ lock() {
         }
         sleep 1
     done
-    echo $$ >"$STATE/.lock/pid"
+    locked=yes
+    lock_self >"$LOCK/owner"
 }
 
 unlock() {
-    [ -n "$DRY" ] || rm -rf "$STATE/.lock"
+    [ -z "$locked" ] || rm -rf "$LOCK"
+    locked=
 }
 
 phase_leave() {
