@@ -3,7 +3,7 @@
 # Each fixture's network, brought up by its manager, goes through the first
 # script to the second, which runs in a machine with other interface names; the
 # manager brings it up again there. What the kernel has then must be what it had,
-# by MAC address. usage: matrix.sh [FIXTURE...]
+# by MAC address. usage: matrix.sh [quick | FIXTURE...]
 #
 # Twice where names swap: with udev, by which old names return, and without, so
 # that the manager's files are adapted. dash and busybox take turns.
@@ -105,18 +105,25 @@ judge() {
     [[ ! -s $1/why ]]
 }
 
-for name in "${@:-}"; do
-    [[ -n $name ]] || continue
-    fixture "$name" yes
-    fixture "$name" no
+# Also without udev where that makes a difference.
+with_and_without() {
+    fixture "$1" yes
+    case $1 in
+    *-swapped | *-bridge | netplan-flow | *-many-*) fixture "$1" no ;;
+    esac
+}
+
+case ${1:-} in
+quick) # of each manager what is hardest
+    set -- ifcfg-two-swapped ifupdown-hostile-names ifupdown-many-addresses \
+        netplan-flow networkd-hostile-names networkd-two-swapped \
+        nm-two-swapped wicked-two-swapped
+    ;;
+'')
+    cd "$guest/fixtures" && set -- * && cd "$run" || exit 1
+    ;;
+esac
+for name; do
+    with_and_without "$name"
 done
-if (($# == 0)); then
-    for path in "$guest"/fixtures/*; do
-        name=$(basename "$path")
-        fixture "$name" yes
-        case $name in
-        *-swapped | *-bridge | netplan-flow | *-many-*) fixture "$name" no ;;
-        esac
-    done
-fi
 finish
