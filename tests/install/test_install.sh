@@ -91,7 +91,8 @@ for file in bin/diskshift share/man/man1/diskshift.1 \
 done
 
 if [ -x "$build/tools/orchestrator/diskshift-migrate" ]; then
-    "$root/bin/diskshift" migrate --help | grep -q '^  rollback ' ||
+    "$root/bin/diskshift" migrate --help >"$scratch/help" &&
+        grep -q '^  rollback ' "$scratch/help" ||
         { echo "diskshift migrate does not find its program"; exit 1; }
     [ -e "$root/share/man/man1/diskshift-migrate.1" ] ||
         { echo "its manual is not installed"; exit 1; }
