@@ -5,6 +5,10 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* More has no hypervisor, and VMX cannot say it. */
+#define MEMORY_BYTES_MAX (UINT64_C(1) << 50)
+#define MEMORY_BYTES_MIN (UINT64_C(1) << 20)
+
 /* -- members, once for copying, freeing and JSON -------------------------- */
 
 enum member_type {
@@ -262,9 +266,10 @@ int vm_check(const struct vm *vm, const char *from, struct ds_error *err)
         return fail(err, DS_ERR_ARG,
                     "%s: name, have %s expect no / and no . at its beginning",
                     from, vm->name);
-    if (vm->memory_bytes < (1u << 20))
+    if (vm->memory_bytes < MEMORY_BYTES_MIN ||
+        vm->memory_bytes > MEMORY_BYTES_MAX)
         return fail(err, DS_ERR_ARG,
-                    "%s: memory, have %" PRIu64 " bytes expect 1 MiB or more",
+                    "%s: memory, have %" PRIu64 " bytes expect 1 MiB to 1 PiB",
                     from, vm->memory_bytes);
     for (size_t i = 0; i < vm->disk_count; i++)
         if (vm->disks[i].source == VM_SOURCE_FILE &&
