@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -62,6 +63,25 @@ static void test_xml__refuses_what_is_hostile(void **state)
     assert_int_equal(parse("<a><b></a>", &root, &err), -DS_ERR_CORRUPT);
     assert_string_equal(err.file, "x.xml");
     assert_null(root);
+}
+
+/* Of n pieces of text none is copied n times: it took half a minute. */
+static void test_xml__text_in_many_pieces(void **state)
+{
+    enum { COUNT = 700000 };
+    static char text[5 * COUNT + 32];
+    autoxml struct xml *root = NULL;
+    clock_t begun = clock();
+    char *at = stpcpy(text, "<a>");
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++)
+        at = stpcpy(at, i % 7 == 0 ? "<b/>x" : "x\n");
+    (void)stpcpy(at, " </a>");
+    assert_int_equal(parse(text, &root, NULL), 0);
+    assert_int_equal(root->text_length, strlen(root->text));
+    assert_int_equal(root->text[root->text_length - 1], 'x');
+    assert_true(clock() - begun < 5 * CLOCKS_PER_SEC);
 }
 
 /* -- VMs ------------------------------------------------------------------ */
@@ -141,6 +161,13 @@ static void test_vm__rejects_what_cannot_be(void **state)
     assert_non_null(strstr(err.message, "1 sockets x 3 cores x 2 threads"));
     vm.core_count = 2;
     text_set(&vm.name, "../x");
+    assert_int_equal(vm_check(&vm, "x", &err), -DS_ERR_ARG);
+    text_set(&vm.name, "tab\tand\nlines");
+    assert_int_equal(vm_check(&vm, "x", &err), 0);
+    text_set(&vm.disks[0].serial, "a\x01");
+    assert_int_equal(vm_check(&vm, "x", &err), -DS_ERR_ARG);
+    assert_non_null(strstr(err.message, "serial, byte 1: have 0x01"));
+    text_set(&vm.disks[0].serial, "\xef\xbf\xbf");
     assert_int_equal(vm_check(&vm, "x", &err), -DS_ERR_ARG);
     vm_free(&vm);
     assert_int_equal(vm_mac_parse("5254.00aa.bb01", mac, NULL), 0);
@@ -299,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_xml__finds_elements_and_attributes),
         cmocka_unit_test(test_xml__refuses_what_is_hostile),
+        cmocka_unit_test(test_xml__text_in_many_pieces),
         cmocka_unit_test(test_vm__reads_domain_xml),
         cmocka_unit_test(test_vm__survives_json_and_domain_xml),
         cmocka_unit_test(test_vm__rejects_what_cannot_be),

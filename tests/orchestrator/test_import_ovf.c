@@ -223,6 +223,21 @@ static void test_ovf__refused(void **state)
     }
 }
 
+static void test_ovf__more_items_than_devices(void **state)
+{
+    struct ds_error err = DS_ERROR_INIT;
+    autofree char *text = need(64 * 1024);
+    struct vm vm = { 0 };
+    char *at = stpcpy(text, HEAD SYSTEM BASE);
+
+    (void)state;
+    for (unsigned i = 0; i < 1024; i++)
+        at = stpcpy(at, "<Item/>\n");
+    (void)stpcpy(at, TAIL);
+    assert_int_equal(import_ovf(text, strlen(text), &vm, &err), -DS_ERR_LIMIT);
+    assert_said(&err, DS_ERR_LIMIT, "more than 1024 items");
+}
+
 /* Every cut, and bytes made others: an error or a vm, never a fault. */
 static void test_ovf__hostile(void **state)
 {
@@ -256,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_ovf__buses),
         cmocka_unit_test(test_ovf__configurations),
         cmocka_unit_test(test_ovf__refused),
+        cmocka_unit_test(test_ovf__more_items_than_devices),
         cmocka_unit_test(test_ovf__hostile),
     };
 

@@ -14,6 +14,7 @@
 
 /* -- errors --------------------------------------------------------------- */
 
+PRINTF_LIKE(5, 0)
 static int fill(struct ds_error *err, enum ds_error_class error_class,
                 int errnum, const char *path, const char *format,
                 va_list arguments)

@@ -24,9 +24,14 @@ enum resource {
     RESOURCE_STORAGE = 20 /* AHCI and NVMe, by its subtype */
 };
 
+/* More than the devices that a VM may have, in any of its configurations. */
+#define ITEM_COUNT_MAX 1024
+
 struct ovf {
     const struct xml *envelope, *system, *hardware;
     const char *configuration; /* that is meant; NULL: there are none */
+    const struct xml *items[ITEM_COUNT_MAX]; /* what holds in it */
+    size_t item_count;
 };
 
 static int wrong(const struct xml *at, const char *what, const char *have,
@@ -75,24 +80,37 @@ static bool holds(const struct ovf *ovf, const struct xml *item)
 static bool is_replaced(const struct ovf *ovf, const struct xml *item)
 {
     const char *number = xml_text(item, "InstanceID");
-    const struct xml *at = ovf->hardware->first;
 
     if (xml_attribute(item, "configuration") != NULL || number == NULL)
         return false;
-    for (; at != NULL; at = at->next)
-        if (at != item && holds(ovf, at) &&
-            xml_attribute(at, "configuration") != NULL &&
-            text_same(xml_text(at, "InstanceID"), number))
+    for (size_t i = 0; i < ovf->item_count; i++)
+        if (xml_attribute(ovf->items[i], "configuration") != NULL &&
+            text_same(xml_text(ovf->items[i], "InstanceID"), number))
             return true;
     return false;
 }
 
-static const struct xml *next_item(const struct ovf *ovf, const struct xml *at)
+/* Once: who looks through them for each disk would do so for minutes, in a
+ * text that is made for it. */
+static int find_items(struct ovf *ovf, struct ds_error *err)
 {
-    at = at == NULL ? ovf->hardware->first : at->next;
-    while (at != NULL && (!holds(ovf, at) || is_replaced(ovf, at)))
-        at = at->next;
-    return at;
+    const struct xml *at = ovf->hardware->first;
+    size_t kept = 0;
+
+    for (; at != NULL; at = at->next) {
+        if (!holds(ovf, at))
+            continue;
+        if (ovf->item_count == ITEM_COUNT_MAX)
+            return fail(err, DS_ERR_LIMIT, "ovf: line %u: more than %d items",
+                        at->line, ITEM_COUNT_MAX);
+        ovf->items[ovf->item_count++] = at;
+    }
+    /* In place: what replaces is never replaced, and so is there to the end. */
+    for (size_t i = 0; i < ovf->item_count; i++)
+        if (!is_replaced(ovf, ovf->items[i]))
+            ovf->items[kept++] = ovf->items[i];
+    ovf->item_count = kept;
+    return 0;
 }
 
 static uint64_t type_of(const struct xml *item)
@@ -105,11 +123,10 @@ static uint64_t type_of(const struct xml *item)
 static const struct xml *item_with_number(const struct ovf *ovf,
                                           const char *number)
 {
-    const struct xml *at = next_item(ovf, NULL);
-
-    while (at != NULL && !text_same(xml_text(at, "InstanceID"), number))
-        at = next_item(ovf, at);
-    return at;
+    for (size_t i = 0; i < ovf->item_count; i++)
+        if (text_same(xml_text(ovf->items[i], "InstanceID"), number))
+            return ovf->items[i];
+    return NULL;
 }
 
 /* -- processors and memory ------------------------------------------------ */
@@ -436,18 +453,17 @@ static int find_system(const struct xml *envelope, struct ovf *ovf,
                     "ovf: line %u: more than one VirtualHardwareSection",
                     xml_next(ovf->hardware)->line);
     ovf->configuration = default_configuration(envelope);
-    return 0;
+    return find_items(ovf, err);
 }
 
 static int read_system(const struct ovf *ovf, struct vm *vm,
                        struct ds_error *err)
 {
-    const struct xml *item = next_item(ovf, NULL);
     int result = read_firmware(ovf, vm, err);
 
     read_words(ovf, vm);
-    for (; result == 0 && item != NULL; item = next_item(ovf, item))
-        result = read_item(ovf, item, vm, err);
+    for (size_t i = 0; result == 0 && i < ovf->item_count; i++)
+        result = read_item(ovf, ovf->items[i], vm, err);
     if (result != 0)
         return result;
     if (vm->cpu_count == 0)

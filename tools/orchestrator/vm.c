@@ -201,6 +201,57 @@ static int check_macs(const struct vm *vm, const char *from,
     return 0;
 }
 
+/* The place of what no XML may hold, escaped or not: control characters but
+ * tab and the ends of lines, U+FFFE and U+FFFF. NULL: none. */
+static const char *not_for_xml(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        unsigned char byte = (unsigned char)*text;
+
+        if ((byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') ||
+            strncmp(text, "\xef\xbf\xbe", 3) == 0 ||
+            strncmp(text, "\xef\xbf\xbf", 3) == 0)
+            return text;
+    }
+    return NULL;
+}
+
+static int check_texts(const void *object, const struct member *members,
+                       size_t count, const char *from, struct ds_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *text =
+            members[i].type == MEMBER_TEXT
+                ? *(char *const *)((const char *)object + members[i].offset)
+                : NULL;
+        const char *at = text != NULL ? not_for_xml(text) : NULL;
+
+        /* Kept as it is, and never written anywhere else. */
+        if (at != NULL && strcmp(members[i].name, "native") != 0)
+            return fail(err, DS_ERR_ARG,
+                        "%s: %s, byte %zu: have 0x%02x, which no XML can "
+                        "hold, expect text",
+                        from, members[i].name, (size_t)(at - text),
+                        (unsigned char)*at);
+    }
+    return 0;
+}
+
+static int check_all_texts(const struct vm *vm, const char *from,
+                           struct ds_error *err)
+{
+    int result =
+        check_texts(vm, vm_members, ARRAY_COUNT(vm_members), from, err);
+
+    for (size_t i = 0; result == 0 && i < vm->disk_count; i++)
+        result = check_texts(&vm->disks[i], disk_members,
+                             ARRAY_COUNT(disk_members), from, err);
+    for (size_t i = 0; result == 0 && i < vm->nic_count; i++)
+        result = check_texts(&vm->nics[i], nic_members,
+                             ARRAY_COUNT(nic_members), from, err);
+    return result;
+}
+
 int vm_check(const struct vm *vm, const char *from, struct ds_error *err)
 {
     int result;
@@ -221,7 +272,9 @@ int vm_check(const struct vm *vm, const char *from, struct ds_error *err)
             return fail(err, DS_ERR_ARG, "%s: disk %zu has no path", from,
                         i + 1);
     result = check_topology(vm, from, err);
-    return result != 0 ? result : check_macs(vm, from, err);
+    if (result == 0)
+        result = check_macs(vm, from, err);
+    return result != 0 ? result : check_all_texts(vm, from, err);
 }
 
 int vm_mac_parse(const char *text, char mac[18], struct ds_error *err)

@@ -257,6 +257,7 @@ const struct vmx_entry *vmx_find(const struct vmx *vmx, const char *key)
                                      sizeof(*vmx->entries), compare_key);
 }
 
+PRINTF_LIKE(2, 0)
 static const char *get(const struct vmx *vmx, const char *format,
                        va_list arguments)
 {

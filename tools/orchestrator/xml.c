@@ -54,14 +54,16 @@ static void begin_element(void *user, const char *name, const char **attributes)
         refuse(building, "elements are nested too deep");
 }
 
-static void trim(char *text)
+static void trim(struct xml *element)
 {
-    size_t skip = strspn(text, " \t\r\n"), length = strlen(text);
+    char *text = element->text;
+    size_t skip = strspn(text, " \t\r\n"), length = element->text_length;
 
     while (length > skip && strchr(" \t\r\n", text[length - 1]) != NULL)
         length--;
     memmove(text, text + skip, length - skip);
     text[length - skip] = '\0';
+    element->text_length = length - skip;
 }
 
 static void end_element(void *user, const char *name)
@@ -69,22 +71,36 @@ static void end_element(void *user, const char *name)
     struct building *building = user;
 
     (void)name;
-    trim(building->at->text);
+    trim(building->at);
     building->at = building->at->parent;
     building->depth--;
+}
+
+/* A text comes in as many pieces as it has lines and entities: its room is a
+ * power of two, so that it is not copied for each. */
+static size_t room_for(size_t length)
+{
+    size_t room = 16;
+
+    while (room <= length)
+        room *= 2;
+    return room;
 }
 
 static void add_text(void *user, const char *text, int length)
 {
     struct building *building = user;
     struct xml *at = building->at;
-    size_t have = at != NULL ? strlen(at->text) : 0;
+    size_t longer;
 
     if (at == NULL)
         return;
-    at->text = need_more(at->text, have + (size_t)length + 1);
-    memcpy(at->text + have, text, (size_t)length);
-    at->text[have + (size_t)length] = '\0';
+    longer = at->text_length + (size_t)length;
+    if (at->text_length == 0 || room_for(longer) != room_for(at->text_length))
+        at->text = need_more(at->text, room_for(longer));
+    memcpy(at->text + at->text_length, text, (size_t)length);
+    at->text[longer] = '\0';
+    at->text_length = longer;
 }
 
 static void begin_doctype(void *user, const char *name, const char *system,

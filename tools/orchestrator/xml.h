@@ -17,6 +17,7 @@ struct xml {
     char **attributes; /* name, value, name, value ... */
     size_t attribute_count;
     char *text; /* of this element, trimmed; never NULL */
+    size_t text_length;
     unsigned line;
     struct xml *parent, *first, *last, *next;
 };
