@@ -308,7 +308,7 @@ static int define_by_ssh(struct esx *esx, const struct vm *vm, const char *vmx,
 {
     autofree char *command = register_command(vmx);
     struct process_result done = { 0 };
-    int result = ssh_run(&esx->ssh, command, text, SSH_SECONDS,
+    int result = ssh_run(&esx->ssh, command, text, strlen(text), SSH_SECONDS,
                          OUTPUT_BYTES_MAX, &done, err);
 
     if (result != 0)
