@@ -94,7 +94,7 @@ int verbs_crew(const struct options *options, struct crew *crew,
             tell_outcome(&record);
         status = job_status(&crew->items[i], &record, status);
         if (crew->items[i].result != 0 && record.error == NULL)
-            print_error(&crew->items[i].error);
+            tell_error(&crew->items[i].error);
         migration_record_free(&record);
     }
     journal_close(journal);
