@@ -48,6 +48,7 @@ struct guest_address migration_guest(const struct migration *migration)
         .ssh_host = settings->guest_ssh,
         .ssh_port = settings->guest_ssh_port,
         .ssh_key = settings->ssh_key,
+        .ssh_config = settings->ssh_config,
         .ssh_known_hosts = settings->ssh_known_hosts,
     };
 }
