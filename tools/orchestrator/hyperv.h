@@ -25,6 +25,8 @@ int hyperv_read_vm(const json_t *answer, const char *name, struct vm *out,
 int hyperv_define_request(const struct vm *vm, json_t **out,
                           struct ds_error *err);
 
+/** C:/..., //server/share/... */
+bool hyperv_takes_path(const char *path);
 /** `path` as our side has it, from the host's; the caller owns it. */
 char *hyperv_forward(const char *path);
 

@@ -10,7 +10,7 @@
 #define SCSI_UNIT_COUNT 64
 #define SCSI_CONTROLLER_COUNT 4
 
-static bool is_windows_path(const char *path)
+bool hyperv_takes_path(const char *path)
 {
     return text_begins(path, "//") ||
            (path != NULL && isalpha((unsigned char)path[0]) && path[1] == ':' &&
@@ -60,7 +60,7 @@ static int check_disk(const struct vm *vm, const struct vm_disk *disk,
 {
     bool uefi = vm->firmware == VM_FIRMWARE_UEFI;
 
-    if (!is_windows_path(disk->path))
+    if (!hyperv_takes_path(disk->path))
         return fail(err, DS_ERR_ARG,
                     "disk %s: path, have %s expect it as the host names it, "
                     "C:/... or //server/share/...",

@@ -421,6 +421,7 @@ const struct hypervisor_ops hypervisor_hyperv = {
     .describe = describe,
     .has_network = has_network,
     .runs_format = runs_format,
+    .takes_path = hyperv_takes_path,
     .define = define,
     .undefine = undefine,
     .autostart = autostart,
