@@ -123,6 +123,13 @@ make_disk() {
         # 4 MiB, and every clone of it, also cp's, pays for each.
         qemu-img convert -f raw -O "$format" -m 1 -o extent_size_hint=0 \
             "$mount/disk.raw" "$mount/$file"
+        # btrfs keeps QEMU's writes as pieces of 4 MiB; written in one go the
+        # file has those of any other.
+        if [[ $(stat -f -c %T "$mount") == btrfs ]]; then
+            sync "$mount/$file"
+            dd if="$mount/$file" of="$mount/$file.again" bs=64M status=none
+            mv "$mount/$file.again" "$mount/$file"
+        fi
         ;;
     esac
     sync -f "$mount"

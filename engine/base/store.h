@@ -99,6 +99,9 @@ struct ds_store_ops {
     /** A target's sources may lie in other stores: `run` copies from them by
      * their `read`. Else the store never sees them. */
     bool takes_any_source;
+    /** How many threads are worth having beyond the cores, since each waits for
+     * its read or write while the others go on. 0: a few. */
+    unsigned waiting_count;
 
     /* -- sources -------------------------------------------------------- */
 

@@ -9,8 +9,6 @@
 #include "fail.h"
 
 #define RING_COUNT 16u
-/* Beyond the cores, because reading waits for storage. */
-#define WAITING_COUNT 3u
 
 struct job {
     struct compare_pieces right;
@@ -30,6 +28,7 @@ struct worker {
 struct compare {
     struct ds_file *const *left;
     struct ds_file *const *right;
+    unsigned waiting_count;
     struct crew *crew; /* NULL before the first job */
     struct worker *workers;
     pthread_mutex_t lock;
@@ -158,7 +157,8 @@ static void work(void *user, unsigned index)
 /* -- the ring -------------------------------------------------------------*/
 
 int compare_open(struct ds_file *const *left, struct ds_file *const *right,
-                 struct compare **out, struct ds_error *err)
+                 unsigned waiting_count, struct compare **out,
+                 struct ds_error *err)
 {
     struct compare *compare = calloc(1, sizeof(*compare));
 
@@ -166,6 +166,7 @@ int compare_open(struct ds_file *const *left, struct ds_file *const *right,
         return ds_fail_memory(err);
     compare->left = left;
     compare->right = right;
+    compare->waiting_count = waiting_count;
     compare->difference = no_difference;
     (void)pthread_mutex_init(&compare->lock, NULL);
     (void)pthread_cond_init(&compare->changed, NULL);
@@ -179,7 +180,7 @@ static int start(struct compare *compare, struct ds_error *err)
 
     if (compare->crew != NULL)
         return 0;
-    result = crew_open(crew_size(WAITING_COUNT), &compare->crew, err);
+    result = crew_open(crew_size(compare->waiting_count), &compare->crew, err);
     if (result != 0)
         return result;
     if (crew_count(compare->crew) == 0)

@@ -12,10 +12,11 @@
 
 struct compare;
 
-/** `left` and `right` are the file tables of the two disks. No thread runs
- * until the first job. */
+/** `left` and `right` are the file tables of the two disks; `waiting_count` is
+ * their reader_waiting. No thread runs until the first job. */
 int compare_open(struct ds_file *const *left, struct ds_file *const *right,
-                 struct compare **out, struct ds_error *err);
+                 unsigned waiting_count, struct compare **out,
+                 struct ds_error *err);
 
 /** Compare the first `length_bytes` (at most READ_CHUNK_BYTES) of both
  * extents. Waits when the ring is full. Returns 1 when a difference has been

@@ -12,8 +12,6 @@
 
 #define GROUP_BYTES (UINT64_C(1) << 20)
 #define GROUP_COUNT_MAX 64u
-/* Beyond the cores, because writing waits for storage. */
-#define WAITING_COUNT 3u
 /* One unit may be larger than a group. */
 #define BUFFER_BYTES ((size_t)DS_ENCODED_UNIT_BYTES_MAX)
 
@@ -274,14 +272,15 @@ static void work(void *user, unsigned index)
 
 /* -- a run ----------------------------------------------------------------*/
 
-int decoding_open(struct decoding **out, struct ds_error *err)
+int decoding_open(unsigned waiting_count, struct decoding **out,
+                  struct ds_error *err)
 {
     struct decoding *d = calloc(1, sizeof(*d));
     int result;
 
     if (d == NULL)
         return ds_fail_memory(err);
-    result = crew_open(crew_size(WAITING_COUNT) - 1, &d->crew, err);
+    result = crew_open(crew_size(waiting_count) - 1, &d->crew, err);
     if (result != 0) {
         free(d);
         return result;

@@ -27,7 +27,9 @@ struct decode_job {
     bool keep_holes; /* the target reads as zeros where nothing is written */
 };
 
-int decoding_open(struct decoding **out, struct ds_error *err);
+/** `waiting_count` is reader_waiting of what is read and written. */
+int decoding_open(unsigned waiting_count, struct decoding **out,
+                  struct ds_error *err);
 /** NULL is allowed. */
 void decoding_close(struct decoding *decoding);
 

@@ -8,6 +8,7 @@
 #include "arith.h"
 #include "decode.h"
 #include "fail.h"
+#include "read.h"
 #include "trust.h"
 #include "witness.h"
 
@@ -146,10 +147,14 @@ static int decode(struct execution *execution, const struct ds_run *run,
         .witness = plan->witness,
         .keep_holes = plan->base_index == DS_FILE_NONE,
     };
+    unsigned from = reader_waiting(plan->disk->files, plan->disk->file_count);
+    unsigned to =
+        reader_waiting(execution->files, plan->target->layout.file_count);
     int result = 0;
 
     if (execution->decoding == NULL)
-        result = decoding_open(&execution->decoding, err);
+        result =
+            decoding_open(from > to ? from : to, &execution->decoding, err);
     return result != 0
                ? result
                : decoding_run(execution->decoding, &job, ops, count, err);

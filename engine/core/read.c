@@ -8,6 +8,7 @@
 #include "fail.h"
 
 #define BUFFER_ALIGN_BYTES ((size_t)4096)
+#define WAITING_COUNT 3u /* for storage that is near */
 /* Reading so much for nothing costs less than another read. */
 #define PREFETCH_GAP_BYTES (UINT64_C(64) << 10)
 
@@ -20,6 +21,16 @@ void reader_free(struct reader *reader)
 {
     decoder_close(reader->decoder);
     *reader = (struct reader){ 0 };
+}
+
+unsigned reader_waiting(struct ds_file *const *files, size_t count)
+{
+    unsigned most = WAITING_COUNT;
+
+    for (size_t i = 0; i < count; i++)
+        if (files[i] != NULL && files[i]->store->waiting_count > most)
+            most = files[i]->store->waiting_count;
+    return most;
 }
 
 uint8_t *reader_buffer(size_t length_bytes)

@@ -9,6 +9,7 @@
 #include "codec.h"
 #include "compare.h"
 #include "fail.h"
+#include "read.h"
 #include "trust.h"
 #include "witness.h"
 
@@ -404,7 +405,12 @@ static int compare_stretch(struct comparison *c, uint64_t begin, uint64_t end,
                            struct compare_difference *difference,
                            struct ds_error *err)
 {
-    int result = compare_open(c->left.disk->files, c->right.disk->files,
+    const struct ds_disk *left = c->left.disk, *right = c->right.disk;
+    unsigned left_waiting = reader_waiting(left->files, left->file_count);
+    unsigned right_waiting = reader_waiting(right->files, right->file_count);
+    int result = compare_open(left->files, right->files,
+                              left_waiting > right_waiting ? left_waiting
+                                                           : right_waiting,
                               &c->compare, err);
 
     if (result == 0)

@@ -183,6 +183,10 @@ size_t local_direct_read(struct local_file *file, uint64_t offset_bytes,
  * advice. Give back what it did not write. */
 void local_reserve(struct local_file *file, uint64_t offset_bytes,
                    uint64_t length_bytes);
+/** The same for one write of which nobody knows what follows it, while others
+ * write beside: where those would wait for each other without. */
+void local_reserve_alone(struct local_file *file, uint64_t offset_bytes,
+                         uint64_t length_bytes);
 void local_give_back(struct local_file *file, uint64_t offset_bytes,
                      uint64_t length_bytes);
 /** Write, large stretches past the page cache. 0 or -errno. `bytes` should

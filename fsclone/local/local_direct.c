@@ -139,6 +139,14 @@ void local_reserve(struct local_file *file, uint64_t offset_bytes,
         (void)fallocate(file->fd, 0, (off_t)offset_bytes, (off_t)length_bytes);
 }
 
+void local_reserve_alone(struct local_file *file, uint64_t offset_bytes,
+                         uint64_t length_bytes)
+{
+    if (length_bytes >= DIRECT_BYTES_MIN &&
+        local_magic(file->fd) == EXT4_SUPER_MAGIC)
+        local_reserve(file, offset_bytes, length_bytes);
+}
+
 void local_give_back(struct local_file *file, uint64_t offset_bytes,
                      uint64_t length_bytes)
 {

@@ -164,7 +164,7 @@ static int run_single(const struct ds_run *run, struct ds_op *op)
     case DS_OP_CLONE_FILE:
         return local_clone_file(run, op);
     case DS_OP_WRITE:
-        local_reserve(target, op->target_offset_bytes, op->length_bytes);
+        local_reserve_alone(target, op->target_offset_bytes, op->length_bytes);
         return local_write_large(target, op->data, op->length_bytes,
                                  op->target_offset_bytes);
     case DS_OP_REPEAT:

@@ -18,6 +18,16 @@
  * puts off (JUKEBOX). What must not be done twice tells so by its answer the
  * second time, and whoever calls it knows how: see each function.
  *
+ * What is long is read in pieces, of which several are in flight. Two things
+ * make them several: one call of nfs3_read or nfs3_write is cut into as many
+ * READs or WRITEs as the server's limits ask for, and threads that call at the
+ * same time share the connection (nfs3_client.c). The engine's workers, which
+ * read to compare, decode and copy, are as many as make that worth while
+ * (waiting_count in store.h); tables are read ahead (remote_window.c). In
+ * flight are 16 calls of 1 MiB at most, all threads together. An answer that is
+ * late has no connection to come by; one that is short is asked for the rest;
+ * one that has more than was asked for is refused.
+ *
  * All functions return 0 or -errno, and are for any thread: the client has a
  * lock. Nothing waits longer than `patience_ms` without an answer.
  */
@@ -90,6 +100,8 @@ int nfs3_api(const struct nfs3_api **out, struct ds_error *err);
 /* -- nfs3_client.c: calls -------------------------------------------------- */
 
 #define NFS3_HANDLE_BYTES_MAX NFS3_FHSIZE
+/* Calls without an answer, of all threads. */
+#define NFS3_FLIGHT_COUNT_MAX 16u
 
 struct nfs3_handle {
     uint8_t bytes[NFS3_HANDLE_BYTES_MAX];
@@ -114,6 +126,14 @@ struct nfs3 {
     bool was_connected;
     bool given_up;       /* the server did not come back */
     struct ds_error why; /* message: why a call had no answer */
+    /* Calls, see nfs3_client.c: */
+    struct nfs3_running *runs; /* of all threads, in the order they came */
+    bool is_driven;            /* some thread sends and receives for all */
+    bool is_waiting;           /* ... and waits for the network, or for */
+    int wake_fd;               /* ... this: there is a new run */
+    size_t flight_count;
+    uint64_t answer_count;
+    int64_t answered_ms; /* the last; or when the first in flight was sent */
     uint32_t read_bytes_max, write_bytes_max; /* 0: not asked yet */
     struct nfs_count counts[NFS3_CALL_COUNT];
     struct nfs_count mount_count, portmap_count;
@@ -137,14 +157,16 @@ struct nfs3_call {
     bool (*answered)(struct nfs3_call *call, const void *result);
     void *out;   /* the caller's */
     int status;  /* set: 0 or -errno */
-    bool resent; /* set: it was sent more than once */
+    bool resent; /* set: it was sent more than once, or lost */
     /* the client's: */
     struct nfs3_running *running;
-    bool done, flying, put_off;
+    bool done, flying;
+    int64_t sent_ms;
+    uint64_t sent_at_answer;
 };
 
-/** Send all, which must be of one procedure, several at once, and wait. 0 when
- * each has an answer, which may be an error: `status`. */
+/** Send all, several at once and beside those of other threads, and wait. 0
+ * when each has an answer, which may be an error: `status`. */
 int nfs3_run(struct nfs3 *client, struct nfs3_call *calls, size_t count);
 
 int nfs3_errno(uint32_t status);

@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <dlfcn.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "fail.h"
+#include "library.h"
 #include "nfs3.h"
 
 static struct nfs3_api api;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const char *missing; /* what could not be had; NULL: all is there */
 
-static const struct {
-    const char *name;
-    size_t offset;
-} functions[] = {
+static const struct ds_library_function functions[] = {
     { "rpc_init_context", offsetof(struct nfs3_api, init_context) },
     { "rpc_destroy_context", offsetof(struct nfs3_api, destroy_context) },
     { "rpc_set_auth", offsetof(struct nfs3_api, set_auth) },
@@ -33,19 +27,8 @@ static const struct {
 
 static void load(void)
 {
-    void *library = dlopen(DS_LIBNFS_SONAME, RTLD_NOW | RTLD_LOCAL);
-
-    if (library == NULL) {
-        missing = "library";
-        return;
-    }
-    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
-        void *address = dlsym(library, functions[i].name);
-
-        if (address == NULL)
-            missing = functions[i].name;
-        memcpy((char *)&api + functions[i].offset, &address, sizeof(address));
-    }
+    missing = ds_library_load(DS_LIBNFS_SONAME, functions,
+                              sizeof(functions) / sizeof(functions[0]), &api);
 }
 
 int nfs3_api(const struct nfs3_api **out, struct ds_error *err)

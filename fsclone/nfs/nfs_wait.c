@@ -28,12 +28,24 @@ struct nfs_patience nfs_patience_begin(int64_t patience_ms)
                                   .pause_ms = PAUSE_MS_MIN };
 }
 
-bool nfs_patience_wait(struct nfs_patience *patience)
+bool nfs_patience_next(struct nfs_patience *patience, int64_t *at_ms)
 {
-    if (nfs_now_ms() + patience->pause_ms > patience->end_ms)
+    int64_t next_ms = nfs_now_ms() + patience->pause_ms;
+
+    if (next_ms > patience->end_ms)
         return false;
-    nfs_pause_ms(patience->pause_ms);
+    *at_ms = next_ms;
     if (patience->pause_ms < NFS_PAUSE_MS_MAX)
         patience->pause_ms *= 2;
+    return true;
+}
+
+bool nfs_patience_wait(struct nfs_patience *patience)
+{
+    int64_t next_ms = 0;
+
+    if (!nfs_patience_next(patience, &next_ms))
+        return false;
+    nfs_pause_ms(next_ms - nfs_now_ms());
     return true;
 }

@@ -18,6 +18,8 @@ struct nfs_patience {
 };
 
 struct nfs_patience nfs_patience_begin(int64_t patience_ms);
+/** When to try the next time; false when there is no patience left. */
+bool nfs_patience_next(struct nfs_patience *patience, int64_t *at_ms);
 /** Wait for the next try; false when there is no patience left. */
 bool nfs_patience_wait(struct nfs_patience *patience);
 

@@ -26,6 +26,10 @@
  * libnfs is loaded when the first nfs:// path is used, since to start with a
  * further shared library would cost every run of the program its time.
  *
+ * Reads are in flight together as nfs3.h has it: the engine's workers and those
+ * of remote_copy.c call at the same time, what follows a window is read with
+ * it.
+ *
  * Writes are flushed together at the end, and a write verifier that changed
  * since the target was created is an error: the server lost some.
  *
@@ -79,16 +83,21 @@ void remote_url_free(struct remote_url *url);
 
 /* Headers and tables lie near each other and are read in small parts, each of
  * which would be a round trip. So parts of files are kept, as many for all
- * files of a server together: a disk may lie in a thousand. */
+ * files of a server together: a disk may lie in a thousand. Who goes on where
+ * a window ended gets a larger one, which is several READs in flight. Windows
+ * are filled without the lock, so several threads' are in flight, too. */
 #define REMOTE_WINDOW_BYTES ((size_t)256 * 1024)
+#define REMOTE_WINDOW_BYTES_MAX ((size_t)4 * 1024 * 1024)
 #define REMOTE_WINDOW_COUNT 8
 
 struct remote_window {
     const struct remote_file *file; /* NULL: free */
     uint64_t offset_bytes;
-    size_t length_bytes;
+    size_t length_bytes; /* while it is filled: what is asked for */
+    size_t room_bytes;   /* of `bytes`, kept when free */
+    uint8_t *bytes;
     uint64_t used_at; /* the larger, the later */
-    uint8_t *bytes;   /* REMOTE_WINDOW_BYTES; kept when free */
+    bool is_filled_now;
 };
 
 struct remote_server {
@@ -97,6 +106,7 @@ struct remote_server {
     struct remote_settings settings;
     struct nfs3 *nfs3;
     pthread_mutex_t window_lock;
+    pthread_cond_t window_filled;
     struct remote_window windows[REMOTE_WINDOW_COUNT];
     uint64_t window_time;
     /* NFSv4.2, under the lock: */
@@ -157,7 +167,9 @@ struct remote_file {
     struct nfs3_facts opened; /* as then: kind, owner, file id */
     struct nfs3_facts quiet;  /* as at quiesce */
     bool is_quiet;
-    bool is_steady; /* not written here: small reads go by windows */
+    bool is_steady;            /* not written here: small reads go by windows */
+    uint64_t window_end_bytes; /* of the last; under window_lock */
+    size_t window_length_bytes; /* which was so long */
     bool handle42_tried;
     struct nfs42_handle handle42; /* length 0: NFSv4.2 cannot be used */
     struct ds_error why_not42;
@@ -238,7 +250,7 @@ int remote_read_up_to(struct remote_file *file, uint64_t offset_bytes,
 
 /* remote_window.c */
 /** Read from windows, from the offset as far as one goes: *done_bytes, 0 at the
- * file's end. */
+ * file's end and where it is better read as it is. */
 int remote_read_window(struct remote_file *file, uint64_t offset_bytes,
                        uint8_t *bytes, size_t length_bytes,
                        uint64_t *done_bytes, struct ds_error *err);
@@ -290,7 +302,21 @@ int remote_via_step(const struct ds_run *run, const struct ds_progress *numbers,
                     struct ds_op *ops, size_t count, size_t *at,
                     struct ds_error *err);
 
+/* remote_copy.c */
+struct remote_copying {
+    const struct ds_run *run;
+    /** Told now and then, by the calling thread, how many bytes were copied.
+     * True: stop. */
+    bool (*told)(void *user, uint64_t done_bytes);
+    void *user;
+};
+/** Do these COPYs; sets their statuses. */
+int remote_copy(const struct remote_copying *copying, struct ds_op **ops,
+                size_t count, struct ds_error *err);
+
 /* remote_run.c */
+/** -errno by which a server says that it does not do this at all. */
+bool remote_is_not_there(int status);
 int remote_run(const struct ds_run *run, struct ds_op *ops, size_t count,
                struct ds_error *err);
 

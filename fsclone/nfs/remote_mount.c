@@ -79,6 +79,7 @@ static int make_server(const struct remote_url *url, struct remote_server **out,
     server->settings = url->settings;
     (void)pthread_mutex_init(&server->lock, NULL);
     (void)pthread_mutex_init(&server->window_lock, NULL);
+    (void)pthread_cond_init(&server->window_filled, NULL);
     server->next = servers;
     servers = server;
     *out = server;
@@ -124,13 +125,13 @@ void remote_session_done(struct remote_server *server)
 
 /* -- mounts -----------------------------------------------------------------*/
 
-/* EBADMSG, ETIMEDOUT and ECONNREFUSED are the client's own words. */
+/* EBADMSG, EPROTO, ETIMEDOUT and ECONNREFUSED are the client's own words. */
 int remote_fail(struct remote_server *server, int status, const char *path,
                 const char *what, struct ds_error *err)
 {
     struct ds_error why = DS_ERROR_INIT;
 
-    if (status == -ETIMEDOUT || status == -ECONNREFUSED) {
+    if (status == -ETIMEDOUT || status == -ECONNREFUSED || status == -EPROTO) {
         (void)pthread_mutex_lock(&server->nfs3->lock);
         why = server->nfs3->why;
         (void)pthread_mutex_unlock(&server->nfs3->lock);
@@ -303,6 +304,7 @@ static __attribute__((destructor)) void forget_all(void)
         nfs3_close(server->nfs3);
         (void)pthread_mutex_destroy(&server->lock);
         (void)pthread_mutex_destroy(&server->window_lock);
+        (void)pthread_cond_destroy(&server->window_filled);
         for (size_t i = 0; i < REMOTE_WINDOW_COUNT; i++)
             free(server->windows[i].bytes);
         free(server->host);

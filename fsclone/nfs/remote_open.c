@@ -12,8 +12,6 @@
 #include "fail.h"
 #include "remote.h"
 
-#define SMALL_BYTES ((size_t)64 * 1024) /* such reads go by windows */
-
 int remote_stat(struct remote_mount *mount, const char *name,
                 struct nfs3_facts *out)
 {
@@ -207,14 +205,18 @@ int remote_read(struct ds_file *base, uint64_t offset_bytes, void *buffer,
 {
     struct remote_file *file = remote_of(base);
     uint8_t *bytes = buffer;
-    uint64_t done = 0, more = 0, end_bytes;
+    uint64_t done = 0, more = 1, end_bytes;
     bool addressable = ds_add_u64(offset_bytes, length_bytes, &end_bytes) &&
                        end_bytes <= INT64_MAX;
     int result = 0;
 
-    if (addressable && file->is_steady && length_bytes <= SMALL_BYTES)
-        result = remote_read_window(file, offset_bytes, bytes, length_bytes,
-                                    &done, err);
+    while (addressable && file->is_steady && result == 0 && more > 0 &&
+           done < length_bytes) {
+        result = remote_read_window(file, offset_bytes + done, bytes + done,
+                                    length_bytes - done, &more, err);
+        done += more;
+    }
+    more = 0;
     if (addressable && result == 0 && done < length_bytes)
         result = remote_read_up_to(file, offset_bytes + done, bytes + done,
                                    length_bytes - done, &more, err);

@@ -6,11 +6,11 @@
  *
  * Within a section operations are disjoint and unordered. So they are collected
  * and go to the server together: writes by NFSv3, many in flight, the others as
- * pieces of NFSv4.2, which are packed into compounds. Two kinds are not
- * indifferent to order: what sets the file's end, and a clone that ends within
- * a block, which a server takes only at the target's end. These are done where
- * they stand, when all before them is. What moves much data (COPY, ZERO) is
- * done as met.
+ * pieces of NFSv4.2, which are packed into compounds; copies last, see
+ * remote_copy.c. Two kinds are not indifferent to order: what sets the file's
+ * end, and a clone that ends within a block, which a server takes only at the
+ * target's end. These are done where they stand, when all before them is. ZERO
+ * is done as met.
  *
  * Where the server would not do a piece, or has no NFSv4.2, holes are written
  * as zeros and repeated tables as such. A clone is not: the engine then copies,
@@ -31,10 +31,6 @@
 
 #define TICK_NS INT64_C(100000000)
 #define BUFFER_BYTES (UINT64_C(4) * DS_MIB)
-#define TOLD_BYTES DS_MIB
-/* Linux copies no more by one COPY; a server may do less. */
-#define COPY_BYTES (UINT64_C(4) * DS_MIB)
-#define COPY_COUNT NFS42_SLOT_COUNT_MAX
 #define BLOCK_BYTES 4096u /* ends on it are no tails */
 
 struct batch {
@@ -45,6 +41,8 @@ struct batch {
     struct nfs42_piece *pieces;
     struct nfs3_write *writes;
     struct ds_op **written;
+    struct ds_op **copies;
+    size_t copy_count;
     struct ds_progress numbers;
     int64_t told_ns;
     bool cancelled;
@@ -140,7 +138,7 @@ static int punch_by_hand(struct remote_file *target, const struct ds_op *op)
                                   facts.size_bytes - op->target_offset_bytes));
 }
 
-static bool is_not_there(int status)
+bool remote_is_not_there(int status)
 {
     return status == -EOPNOTSUPP || status == -EXDEV || status == -EINVAL;
 }
@@ -156,26 +154,12 @@ static int do_by_hand(struct batch *batch, struct ds_op *op, int status)
         return write_counted(target, op->target_offset_bytes, op->data,
                              op->length_bytes);
     }
-    return op->kind == DS_OP_PUNCH && is_not_there(status)
+    return op->kind == DS_OP_PUNCH && remote_is_not_there(status)
                ? punch_by_hand(target, op)
                : status;
 }
 
 /* -- collected --------------------------------------------------------------*/
-
-/* Both handles and the session, locked; NULL: no way. */
-static struct nfs42 *begin_pair(struct remote_file *source,
-                                struct remote_file *target,
-                                struct nfs42_piece *piece)
-{
-    if (source == NULL)
-        return NULL;
-    piece->source = remote_handle42(source);
-    piece->target = remote_handle42(target);
-    if (piece->source == NULL || piece->target == NULL)
-        return NULL;
-    return remote_session(target->mount->server);
-}
 
 static enum nfs42_op piece_op(enum ds_op_kind kind)
 {
@@ -262,6 +246,31 @@ static void run_writes(struct batch *batch, struct ds_op **ops, size_t count)
     }
 }
 
+static bool told_of_copy(void *user, uint64_t done_bytes)
+{
+    struct batch *batch = user;
+    uint64_t before = batch->numbers.done_bytes;
+
+    batch->numbers.done_bytes += done_bytes;
+    tick(batch);
+    batch->numbers.done_bytes = before;
+    return batch->cancelled;
+}
+
+static int run_copies(struct batch *batch, struct ds_error *err)
+{
+    const struct remote_copying copying = { .run = batch->run,
+                                            .told = told_of_copy,
+                                            .user = batch };
+    size_t count = batch->copy_count;
+    int result = remote_copy(&copying, batch->copies, count, err);
+
+    batch->copy_count = 0;
+    for (size_t i = 0; i < count; i++)
+        account(batch, batch->copies[i]);
+    return result;
+}
+
 /* Do what was collected. All targets of a run lie on one server. */
 static int flush_collected(struct batch *batch, struct ds_error *err)
 {
@@ -288,6 +297,8 @@ static int flush_collected(struct batch *batch, struct ds_error *err)
         result = run_pieces(batch, pieces, err);
     if (result == 0 && writes > 0)
         run_writes(batch, batch->written, writes);
+    if (result == 0 && batch->copy_count > 0)
+        result = run_copies(batch, err);
     return result;
 }
 
@@ -329,136 +340,6 @@ static int collect(struct batch *batch, struct ds_op *op, struct ds_error *err)
     return is_for_itself(op) ? flush_collected(batch, err) : 0;
 }
 
-/* -- COPY -------------------------------------------------------------------*/
-
-static bool is_no_copy(uint32_t status)
-{
-    return is_not_there(-nfs42_errno(status));
-}
-
-/* Copy up to COPY_COUNT pieces from *done on. A piece done in part ends the
- * walk there: what came after it is copied again. */
-static int copy_round(struct nfs42 *session, const struct nfs42_piece *pair,
-                      const struct ds_op *op, uint64_t *done, uint32_t *status,
-                      struct ds_error *err)
-{
-    struct nfs42_piece pieces[COPY_COUNT];
-    uint64_t at = *done;
-    size_t count = 0;
-    int result;
-
-    while (count < COPY_COUNT && at < op->length_bytes) {
-        pieces[count] = *pair;
-        pieces[count].op = NFS42_COPY;
-        pieces[count].source_offset_bytes = op->source_offset_bytes + at;
-        pieces[count].target_offset_bytes = op->target_offset_bytes + at;
-        pieces[count].length_bytes =
-            ds_min_u64(COPY_BYTES, op->length_bytes - at);
-        at += pieces[count++].length_bytes;
-    }
-    result = nfs42_run_pieces(session, pieces, count, err);
-    for (size_t i = 0; i < count && result == 0; i++) {
-        *status = pieces[i].status;
-        if (*status != NFS42_OK)
-            break;
-        *done += pieces[i].done_bytes;
-        if (pieces[i].done_bytes < pieces[i].length_bytes)
-            break;
-    }
-    return result;
-}
-
-/* Let the server copy; *done of it, 0 also when it would not. */
-static int copy_by_server(struct batch *batch, const struct ds_op *op,
-                          uint64_t *done, struct ds_error *err)
-{
-    struct remote_file *target = target_of(batch, op);
-    struct remote_server *server = target->mount->server;
-    uint64_t before = UINT64_MAX;
-    int result = 0;
-
-    while (result == 0 && *done < op->length_bytes && *done != before &&
-           !server->copy_refused && !batch->cancelled) {
-        struct nfs42_piece pair = { 0 };
-        struct nfs42 *session = begin_pair(source_of(batch, op), target, &pair);
-        uint32_t status = NFS42_OK;
-
-        if (session == NULL)
-            break;
-        before = *done;
-        result = copy_round(session, &pair, op, done, &status, err);
-        remote_session_done(server);
-        target->account.copy_count++;
-        target->account.copied_bytes += *done - before;
-        if (result == 0 && status != NFS42_OK) {
-            if (!is_no_copy(status))
-                return ds_fail_errno(err, nfs42_errno(status),
-                                     target->base.path, "nfs: COPY: failed");
-            server->copy_refused = true;
-        }
-        tick(batch);
-    }
-    return result;
-}
-
-/* In parts that verification holds together. */
-static void tell_copied(const struct ds_run *run, const struct ds_op *op,
-                        uint64_t skip_bytes, uint8_t *bytes,
-                        size_t length_bytes)
-{
-    while (run->copied != NULL && length_bytes > 0) {
-        size_t part = (size_t)ds_min_u64(TOLD_BYTES, length_bytes);
-
-        run->copied(run->user, op, skip_bytes, bytes, part);
-        skip_bytes += part;
-        bytes += part;
-        length_bytes -= part;
-    }
-}
-
-static int copy_by_hand(struct batch *batch, struct ds_op *op, uint64_t done,
-                        struct ds_error *err)
-{
-    const struct ds_run *run = batch->run;
-    struct remote_file *target = target_of(batch, op);
-    ds_autofree uint8_t *buffer =
-        malloc((size_t)ds_min_u64(BUFFER_BYTES, op->length_bytes));
-    int result = 0;
-
-    if (buffer == NULL)
-        return ds_fail_memory(err);
-    while (result == 0 && done < op->length_bytes && !batch->cancelled) {
-        size_t part = (size_t)ds_min_u64(BUFFER_BYTES, op->length_bytes - done);
-
-        result =
-            ds_file_read(run->sources[op->source_index],
-                         op->source_offset_bytes + done, buffer, part, err);
-        if (result != 0)
-            break;
-        op->status =
-            remote_write(target, op->target_offset_bytes + done, buffer, part);
-        if (op->status != 0)
-            return 0;
-        tell_copied(run, op, done, buffer, part);
-        target->account.read_bytes += part;
-        target->account.written_bytes += part;
-        done += part;
-        tick(batch);
-    }
-    return result;
-}
-
-static int do_copy(struct batch *batch, struct ds_op *op, struct ds_error *err)
-{
-    uint64_t done = 0;
-    int result = copy_by_server(batch, op, &done, err);
-
-    op->status = 0;
-    if (result == 0 && done < op->length_bytes)
-        result = copy_by_hand(batch, op, done, err);
-    return result;
-}
-
 /* -- the others -------------------------------------------------------------*/
 
 /* To the size it has it is not set: a shared last block would be copied. */
@@ -489,8 +370,8 @@ static int do_op(struct batch *batch, struct ds_op *op, struct ds_error *err)
         return collect(batch, op, err);
     switch (op->kind) {
     case DS_OP_COPY:
-        result = do_copy(batch, op, err);
-        break;
+        batch->copies[batch->copy_count++] = op;
+        return 0;
     case DS_OP_TRUNCATE:
         result = flush_collected(batch, err);
         if (result == 0)
@@ -581,6 +462,7 @@ int remote_run(const struct ds_run *run, struct ds_op *ops, size_t count,
     ds_autofree struct ds_op **collected =
         calloc(count + 1, sizeof(*collected));
     ds_autofree struct ds_op **written = calloc(count + 1, sizeof(*written));
+    ds_autofree struct ds_op **copies = calloc(count + 1, sizeof(*copies));
     ds_autofree struct nfs42_piece *pieces =
         calloc(count + 1, sizeof(struct nfs42_piece));
     ds_autofree struct nfs3_write *writes =
@@ -588,11 +470,12 @@ int remote_run(const struct ds_run *run, struct ds_op *ops, size_t count,
     struct batch batch = { .run = run,
                            .collected = collected,
                            .written = written,
+                           .copies = copies,
                            .pieces = pieces,
                            .writes = writes };
 
-    if (collected == NULL || written == NULL || pieces == NULL ||
-        writes == NULL)
+    if (collected == NULL || written == NULL || copies == NULL ||
+        pieces == NULL || writes == NULL)
         return ds_fail_memory(err);
     batch.numbers.phase = "execute";
     batch.numbers.total_ops = count;

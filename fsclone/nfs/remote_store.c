@@ -4,6 +4,7 @@
 const struct ds_store_ops remote_store_ops = {
     .name = "nfs",
     .takes_any_source = true,
+    .waiting_count = NFS3_FLIGHT_COUNT_MAX,
     .open = remote_open,
     .open_reference = remote_open_reference,
     .close = remote_close,

@@ -138,7 +138,10 @@ static int take_attributes(struct remote_file *made,
     return nfs3_setattr(remote_nfs3(made), &made->handle, &change);
 }
 
-static int rename_over(struct remote_file *target, const char *made)
+/* Whether it has been renamed is what the name says now: a RENAME that was sent
+ * again may find that it is done. */
+static int rename_over(struct remote_file *target,
+                       const struct remote_file *made)
 {
     struct remote_mount *mount = target->mount;
     struct nfs3_facts facts;
@@ -148,7 +151,12 @@ static int rename_over(struct remote_file *target, const char *made)
         return status;
     if (!remote_same_inode(&facts, &target->opened))
         return -EEXIST;
-    return nfs3_rename(mount->server->nfs3, &mount->handle, made, target->name);
+    status = nfs3_rename(mount->server->nfs3, &mount->handle, made->name,
+                         target->name);
+    if (status == -ENOENT && remote_stat(mount, target->name, &facts) == 0 &&
+        remote_same_inode(&facts, &made->opened))
+        status = 0;
+    return status;
 }
 
 /* `target` stands for the file `made` from now on, which takes its name. */
@@ -161,7 +169,7 @@ static int become(struct remote_file *target, struct remote_file *made,
     if (status == 0)
         status = take_attributes(made, &from);
     if (status == 0)
-        status = rename_over(target, made->name);
+        status = rename_over(target, made);
     if (status != 0)
         return remote_fail(target->mount->server, status, target->base.path,
                            "target: cannot put the array's clone in its place",

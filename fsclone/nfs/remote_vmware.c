@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Whether VMware holds a file, by its lock files (vmware_lock.h). What may not
  * be listed or read shows nothing that we could see. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,24 @@
 #include "fail.h"
 #include "remote.h"
 #include "vmware_lock.h"
+
+/* What is not there or may not be seen shows nothing; a server that does not
+ * answer shows nothing either, but nobody may go on as if it had. */
+static int look(struct remote_file *file, int status, struct ds_error *err)
+{
+    switch (status) {
+    case 0:
+    case -ENOENT:
+    case -ENOTDIR:
+    case -EACCES:
+    case -EPERM:
+    case -ENAMETOOLONG:
+        return 0;
+    default:
+        return remote_fail(file->mount->server, status, file->base.path,
+                           "cannot look for VMware's locks", err);
+    }
+}
 
 /* The lock `name` in `directory`; `shown` is how messages name it. */
 static int held(struct remote_file *file, const struct nfs3_handle *directory,
@@ -57,18 +76,20 @@ static int check_hosted(struct remote_file *file, struct ds_error *err)
     ds_autofree char *shown = NULL;
     struct nfs3_handle locks;
     struct nfs3_facts facts;
+    int status;
 
     if (asprintf(&name, "%s.lck", file->name) < 0) {
         name = NULL;
         return ds_fail_memory(err);
     }
-    if (nfs3_lookup(remote_nfs3(file), directory, name, &locks, &facts) != 0)
-        return 0;
+    status = nfs3_lookup(remote_nfs3(file), directory, name, &locks, &facts);
+    if (status != 0)
+        return look(file, status, err);
     if (S_ISREG((mode_t)facts.mode))
         return held(file, directory, name, name, err);
-    (void)nfs3_readdir(remote_nfs3(file), &locks, find_hosted, &found);
+    status = nfs3_readdir(remote_nfs3(file), &locks, find_hosted, &found);
     if (found == NULL)
-        return 0;
+        return look(file, status, err);
     if (asprintf(&shown, "%s/%s", name, found) < 0) {
         shown = NULL;
         return ds_fail_memory(err);
@@ -97,11 +118,15 @@ static int check_esxi(struct remote_file *file, struct ds_error *err)
     const struct nfs3_handle *directory = &file->mount->handle;
     struct vmware_locks locks = { .count = 0 };
     const struct vmware_lock *lock;
+    int result = look(
+        file, nfs3_readdir(remote_nfs3(file), directory, see, &locks), err);
 
-    (void)nfs3_readdir(remote_nfs3(file), directory, see, &locks);
-    if (locks.count == 0)
-        return 0;
-    (void)nfs3_readdir(remote_nfs3(file), directory, know, &locks);
+    if (result == 0 && locks.count > 0)
+        result =
+            look(file, nfs3_readdir(remote_nfs3(file), directory, know, &locks),
+                 err);
+    if (result != 0 || locks.count == 0)
+        return result;
     lock = vmware_locks_find(&locks, file->opened.file_id);
     return lock != NULL ? held(file, directory, lock->name, lock->name, err)
                         : 0;

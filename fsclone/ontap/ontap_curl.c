@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <dlfcn.h>
 #include <stddef.h>
-#include <string.h>
 
 #include "fail.h"
+#include "library.h"
 #include "ontap.h"
 
 static struct ontap_api api;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static const char *missing; /* what could not be had; NULL: all is there */
 
-static const struct {
-    const char *name;
-    size_t offset;
-} functions[] = {
+static const struct ds_library_function functions[] = {
 #define ONTAP_API_ROW(name) { #name, offsetof(struct ontap_api, name) },
     ONTAP_API(ONTAP_API_ROW)
 #undef ONTAP_API_ROW
@@ -21,19 +17,8 @@ static const struct {
 
 static void load(void)
 {
-    void *library = dlopen(DS_LIBCURL_SONAME, RTLD_NOW | RTLD_LOCAL);
-
-    if (library == NULL) {
-        missing = "library";
-        return;
-    }
-    for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
-        void *address = dlsym(library, functions[i].name);
-
-        if (address == NULL)
-            missing = functions[i].name;
-        memcpy((char *)&api + functions[i].offset, &address, sizeof(address));
-    }
+    missing = ds_library_load(DS_LIBCURL_SONAME, functions,
+                              sizeof(functions) / sizeof(functions[0]), &api);
     if (missing == NULL && api.curl_global_init(CURL_GLOBAL_DEFAULT) != 0)
         missing = "initialization";
 }

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../unit/nfs_fake_server.h"
@@ -52,16 +53,28 @@ static struct {
 /* -- time -------------------------------------------------------------------
  */
 
-int64_t __wrap_nfs_now_ms(void);
-int64_t __wrap_nfs_now_ms(void)
+static __thread bool playing; /* a fuzzer has threads of its own */
+
+int __real_clock_gettime(clockid_t clock, struct timespec *out);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
+int __wrap_clock_gettime(clockid_t clock, struct timespec *out)
 {
-    return play.now_ms++;
+    if (!playing || clock != CLOCK_MONOTONIC)
+        return __real_clock_gettime(clock, out);
+    play.now_ms++;
+    *out = (struct timespec){ .tv_sec = play.now_ms / 1000,
+                              .tv_nsec = play.now_ms % 1000 * 1000000 };
+    return 0;
 }
 
-void __wrap_nfs_pause_ms(int64_t duration_ms);
-void __wrap_nfs_pause_ms(int64_t duration_ms)
+int __real_nanosleep(const struct timespec *pause, struct timespec *rest);
+int __wrap_nanosleep(const struct timespec *pause, struct timespec *rest);
+int __wrap_nanosleep(const struct timespec *pause, struct timespec *rest)
 {
-    play.now_ms += duration_ms;
+    if (!playing)
+        return __real_nanosleep(pause, rest);
+    play.now_ms += pause->tv_sec * 1000 + pause->tv_nsec / 1000000;
+    return 0;
 }
 
 /* What was sent is answered by now, or never: nobody waits in real time. */
@@ -69,9 +82,9 @@ int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
-    int ready = __real_poll(fds, count, 0);
+    int ready = __real_poll(fds, count, playing ? 0 : timeout_ms);
 
-    if (ready == 0)
+    if (ready == 0 && playing)
         play.now_ms += timeout_ms > 0 ? timeout_ms : 0;
     return ready;
 }
@@ -318,10 +331,12 @@ int fuzz_nfs_replies(const uint8_t *input, size_t length_bytes)
     play.now_ms = 1;
     play.fake.grant_ops = FAKE_OP_COUNT_MAX;
     play.fake.grant_slots = 3;
+    playing = true;
     if (judge(nfs42_open(&options, &session, &err), &err) == 0) {
         reached = work(session);
         nfs42_close(session);
     }
+    playing = false;
     hang_up();
     return reached;
 }

@@ -216,6 +216,8 @@ check "its guest record is the one on record" golden guest.json "$run/guest.json
 check "its result record is the one on record" golden result-first.json "$run/result-first.json"
 
 file_of "$run/vm.json" 'second.d\\all.ps1' >"$run/all.ps1"
+check "what the orchestrator tells Hyper-V parses" "$powershell" check \
+    "$tests_dir/../tools/orchestrator/hyperv/verbs.ps1"
 check "the second script parses, with a byte order mark" "$powershell" check "$run/all.ps1"
 check "boot from virtio: service, file, devices, drivers of this Windows" truth "$run/vm.json" '
     .registry["hklm:\\system\\currentcontrolset\\services\\viostor"].Start[1] == 0

@@ -3,12 +3,18 @@
  * Stands between an NFS client and its server, and writes down or spoils what
  * goes through:
  *
- *     nfs_proxy PORT ADDRESS ADDRESS_PORT [cut|drop|delay FIRST [COUNT]]
+ *     nfs_proxy PORT ADDRESS ADDRESS_PORT
+ *         [cut|drop|delay FIRST [COUNT] | lose PROCEDURE | late MILLISECONDS]
  *
  *   each call         a line "PROGRAM VERSION PROCEDURE [OPERATION]" on stdout,
  *                     of a compound of NFSv4 the operation that tells its kind
  *   cut FIRST         the connection ends in place of the FIRST-th reply
  *   drop FIRST        that reply is not handed on
+ *   lose PROCEDURE    the first reply to a call of that procedure of NFSv3 is
+ *                     not handed on
+ *   late MILLISECONDS each reply is handed on so much later, as if the server
+ *                     were far away: those that come together go together. A
+ *                     line "flying N" when more calls than ever have no reply
  *   delay FIRST COUNT these calls are not handed on but put off (JUKEBOX,
  *                     DELAY), counted from FIRST
  *
@@ -26,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAIR_COUNT_MAX 64
@@ -43,13 +50,25 @@ struct side {
     size_t length;
 };
 
+/* A reply that is on its way, or (lose) a call whose reply is waited for. */
+struct late {
+    struct late *next;
+    int64_t due_ms;
+    size_t length;
+    uint8_t bytes[];
+};
+
 static struct pair {
     struct side client, server;
+    struct late *late; /* in the order in which they came */
+    unsigned flying;
 } pairs[PAIR_COUNT_MAX];
 
 static const char *fault = "";
 static unsigned fault_first, fault_count = 1;
-static unsigned call_count, reply_count;
+static unsigned call_count, reply_count, flying_most;
+static uint32_t lost_xid;
+static bool loses; /* a call whose reply is to be lost is on its way */
 static struct sockaddr_in server_address;
 
 static void die(const char *what)
@@ -86,8 +105,22 @@ static bool send_all(int fd, const uint8_t *bytes, size_t length)
     return true;
 }
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
 static void end_pair(struct pair *pair)
 {
+    while (pair->late != NULL) {
+        struct late *late = pair->late;
+
+        pair->late = late->next;
+        free(late);
+    }
     (void)close(pair->client.fd);
     (void)close(pair->server.fd);
     free(pair->client.bytes);
@@ -183,12 +216,66 @@ static bool take_call(struct pair *pair, const uint8_t *bytes, size_t length)
     (void)fflush(stdout);
     if (is_chosen("delay", ++call_count))
         return put_off(pair->client.fd, bytes, length);
+    if (strcmp(fault, "lose") == 0 && program == NFS_PROGRAM && version == 3 &&
+        procedure == fault_first && fault_count > 0) {
+        fault_count--;
+        loses = true;
+        lost_xid = word_at(bytes, length, 4);
+    }
+    if (++pair->flying > flying_most && strcmp(fault, "late") == 0) {
+        flying_most = pair->flying;
+        printf("flying %u\n", flying_most);
+        (void)fflush(stdout);
+    }
     return send_all(pair->server.fd, bytes, length);
+}
+
+static bool put_late(struct pair *pair, const uint8_t *bytes, size_t length)
+{
+    struct late *late = malloc(sizeof(*late) + length), **end = &pair->late;
+
+    if (late == NULL)
+        die("memory");
+    late->next = NULL;
+    late->due_ms = now_ms() + fault_first;
+    late->length = length;
+    memcpy(late->bytes, bytes, length);
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = late;
+    return true;
+}
+
+/* Hand on what is due. How long until the next is; -1: there is none. */
+static int hand_on(struct pair *pair)
+{
+    while (pair->late != NULL) {
+        struct late *late = pair->late;
+        int64_t left_ms = late->due_ms - now_ms();
+
+        if (left_ms > 0)
+            return (int)left_ms;
+        pair->flying--;
+        if (!send_all(pair->client.fd, late->bytes, late->length)) {
+            end_pair(pair);
+            break;
+        }
+        pair->late = late->next;
+        free(late);
+    }
+    return -1;
 }
 
 static bool take_reply(struct pair *pair, const uint8_t *bytes, size_t length)
 {
     reply_count++;
+    if (strcmp(fault, "late") == 0)
+        return put_late(pair, bytes, length);
+    pair->flying--;
+    if (loses && word_at(bytes, length, 4) == lost_xid) {
+        loses = false;
+        return true;
+    }
     if (is_chosen("cut", reply_count))
         return false;
     if (is_chosen("drop", reply_count))
@@ -250,14 +337,20 @@ static void serve(int listener)
     struct pollfd polled[1 + 2 * PAIR_COUNT_MAX];
 
     for (;;) {
+        int wait_ms = -1;
+
         polled[0] = (struct pollfd){ .fd = listener, .events = POLLIN };
         for (size_t i = 0; i < PAIR_COUNT_MAX; i++) {
+            int left_ms = hand_on(&pairs[i]);
+
+            if (left_ms >= 0 && (wait_ms < 0 || left_ms < wait_ms))
+                wait_ms = left_ms;
             polled[1 + 2 * i] =
                 (struct pollfd){ .fd = pairs[i].client.fd, .events = POLLIN };
             polled[2 + 2 * i] =
                 (struct pollfd){ .fd = pairs[i].server.fd, .events = POLLIN };
         }
-        if (poll(polled, 1 + 2 * PAIR_COUNT_MAX, -1) < 0 && errno != EINTR)
+        if (poll(polled, 1 + 2 * PAIR_COUNT_MAX, wait_ms) < 0 && errno != EINTR)
             die("poll");
         for (size_t i = 0; i < PAIR_COUNT_MAX; i++)
             if ((polled[1 + 2 * i].revents != 0 &&
@@ -277,7 +370,8 @@ int main(int argc, char **argv)
 
     if (argc != 4 && argc != 6 && argc != 7) {
         fprintf(stderr, "usage: nfs_proxy PORT ADDRESS ADDRESS_PORT "
-                        "[cut|drop|delay FIRST [COUNT]]\n");
+                        "[cut|drop|delay FIRST [COUNT] | lose PROCEDURE | "
+                        "late MILLISECONDS]\n");
         return 2;
     }
     if (argc > 4) {

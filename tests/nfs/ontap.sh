@@ -125,6 +125,25 @@ status "plan says the same" 0 "$DISKSHIFT" plan --json "${array[@]}" \
     "$url/disk.vhdx$query" "$url/planned.qcow2"
 check "by graft" test "$(jq -r "$t.strategy" "$run/out")" = graft
 
+# The clone takes the target's place by a RENAME. When its answer is lost it is
+# sent again, and finds that it is done.
+knobs polls=0
+near='nfs://127.0.0.1/srv'
+for port in 20048 2049; do
+    spawn nfs_proxy $port 10.0.2.15 $port lose 14 >"$run/calls.$port"
+    proxies+=("$spawned")
+    for ((i = 0; i < 100; i++)); do
+        ! grep -qs ready "$run/calls.$port" || break
+        sleep 0.02
+    done
+done
+convert "the answer to a RENAME is lost" 0 --require-clone \
+    "$near/disk.vhdx$query&timeout=2" "$near/renamed.qcow2"
+check "it was sent twice" test "$(grep -c '^100003 3 14$' "$run/calls.2049")" = 2
+reap "${proxies[0]}"
+reap "${proxies[1]}"
+same renamed.qcow2 "$run/disk.raw"
+
 # A job that nobody knows any more.
 knobs forget=1
 convert "a job that is forgotten, whole file" 0 "$url/disk.vhdx$query" \

@@ -163,6 +163,30 @@ check "a return is rolled back: the source has its old disk" bash -c \
         '$mount/target/web-moved-sda.qcow2'"
 vm_drop web
 
+# What a return keeps of the source's old disks goes with the next that is well.
+# again OPTION...: moves it and returns.
+again() {
+    virsh -q undefine web-moved >/dev/null 2>&1
+    rm -f "$mount"/target/*
+    status "it moves" 0 move web --no-start "$@"
+    status "it returns" 0 fake return web
+}
+asides() {
+    find "$mount/vm" -maxdepth 1 -name '*.diskshift-aside-*' | sort
+}
+vm_make web
+again
+first=$(asides)
+check "a return keeps the old disk" test -f "$first"
+again
+check "the next keeps its own alone" test "$(asides | wc -l)" = 1 -a \
+    "$(asides)" != "$first"
+touch "$mount/vm/web.img.diskshift-aside-mine"
+again --no-keep-backup
+check "none is kept if not wanted, nor is another's touched" test \
+    "$(asides)" = "$mount/vm/web.img.diskshift-aside-mine"
+vm_drop web
+
 # cancel, from beside.
 vm_make web
 told stays

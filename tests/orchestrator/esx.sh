@@ -6,8 +6,8 @@ source "$(dirname "$0")/../lib/lib.bash"
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 mkdir -p "$DS_TEST_DIR"
-kit=$(realpath "$DS_TEST_DIR/..")/vcsim
-out=$("$here/make_vcsim" "$kit" 2>&1) || {
+kit=$(realpath "$DS_TEST_DIR/..")/govmomi
+out=$("$tests_dir/lib/make_govmomi" "$kit" 2>&1) || {
     (($? == 77)) && echo "skipped: ${out#skipped: }" && exit 77
     die "cannot make the simulator: $out"
 }

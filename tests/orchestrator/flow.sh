@@ -3,7 +3,8 @@
 # A VM moves and comes back, with everything real: libvirt, QEMU (TCG), a Linux
 # guest with its agent, XFS with reflinks. `full` goes on: a test migration, a
 # move by shutdown, and the way back with what was written since. `generated`:
-# the guest's script is the generator's.
+# the guest's script is the generator's. `nbd`: to VHDX, which libvirt has no
+# word for, served by qemu-nbd; rolled back; again, and back.
 . "$(dirname "$0")/../lib/lib.bash"
 . "$(dirname "$0")/lib.bash"
 in_libvirt_namespace "$@"
@@ -21,6 +22,51 @@ options=(small --from qemu:///system --to qemu:///system
     --network old0=bridge:new0 --network old1=bridge:new1
     --script "$orchestrator_dir/script.sh" --accept-warning guest-off)
 [[ ${1:-} != generated ]] || options=("${options[@]/--script/--accept-warning}")
+
+# served: how many servers hold a disk of the target
+served() {
+    local pid count=0
+    for pid in "$mount"/target/*.nbd.pid; do
+        flock -n "$pid" true 2>/dev/null || kill -0 "$(cat "$pid")" && ((count++))
+    done
+    ((count == $1))
+}
+
+nbd() {
+    local disk
+    local -a vhdx=("${options[@]/qcow2/vhdx}" --backup snapshot --deadline 5m)
+
+    status "VHDX is refused" 6 migrate run "${vhdx[@]}"
+    said "it is said why" 'target-format: vhdx.*--serve-nbd'
+    status "served, it is moved" 0 migrate run "${vhdx[@]}" --serve-nbd
+    disk=$(echo "$mount"/target/*.vhdx)
+    check "the disk is VHDX" test "$(qemu-img info -U --output json "$disk" |
+        jq -r .format)" = vhdx
+    check "it answers at its old address" moved_answers
+    check "by NBD" bash -c \
+        "virsh -q dumpxml moved | grep -q \"socket='$disk.nbd'\""
+    check "one server" served 1
+    check "the guest powers off" virsh -q shutdown moved --mode agent
+    for ((i = 0; i < 100; i++)); do
+        is_state moved "shut off" && break
+        sleep 0.2
+    done
+    check "it can be started again by anybody" virsh -q start moved
+    status "rollback" 0 migrate rollback small
+    check "nothing of it is left, nor a server" nothing_left
+    check "the source runs again" agent_ready small
+
+    status "moved again" 0 migrate run "${vhdx[@]}" --serve-nbd
+    check "the target is ready" agent_ready moved
+    check "something is written there" guest_run moved \
+        'echo later >/root/later; sync'
+    status "it returns" 0 migrate return small
+    check "the source runs" agent_ready small
+    check "with what was written" guest_run small 'grep later /root/later'
+    check "no server is left" served 0
+    check "the VHDX is whole" "$DISKSHIFT" check "$disk"
+    finish
+}
 
 same_disk() {
     "$DISKSHIFT" compare "$1" "$2" >/dev/null
@@ -43,6 +89,7 @@ virsh -q start small
 check "the source boots" agent_ready small
 virsh -q autostart small >/dev/null
 
+[[ ${1:-} != nbd ]] || nbd
 status "check finds no error" 0 migrate check "${options[@]}"
 status "a network without an entry is refused" 6 migrate run small \
     --from qemu:///system --to qemu:///system --target-name moved \

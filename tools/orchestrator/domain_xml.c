@@ -136,7 +136,12 @@ static enum vm_source read_source(const struct xml *element, char **path)
 {
     const char *type = xml_attribute(element, "type");
     const struct xml *source = xml_at(element, "source");
+    const char *socket = xml_attribute(xml_at(source, "host"), "socket");
 
+    if (text_same(type, "network") && socket != NULL) {
+        text_set(path, socket);
+        return VM_SOURCE_REMOTE;
+    }
     for (size_t i = 0; i < ARRAY_COUNT(source_types); i++) {
         if (text_same(type, source_types[i])) {
             text_set(path, xml_attribute(source, source_attributes[i]));

@@ -74,12 +74,28 @@ static const char *driver_type(const char *format)
     return text_same(format, "vhd") ? "vpc" : format;
 }
 
+/* What is served is raw to whoever connects. */
+static void write_source(FILE *out, const struct vm_disk *disk)
+{
+    bool served = disk->nbd_socket != NULL;
+
+    fprintf(out, "    <disk type='%s' device='disk'>\n",
+            served ? "network" : "file");
+    put_if(out, "      <driver name='qemu' type='%s'/>\n",
+           served ? "raw" : driver_type(disk->format));
+    if (served)
+        put(out,
+            "      <source protocol='nbd'>\n"
+            "        <host transport='unix' socket='%s'/>\n"
+            "      </source>\n",
+            disk->nbd_socket);
+    else
+        put(out, "      <source file='%s'/>\n", disk->path);
+}
+
 static void write_disk(FILE *out, const struct vm_disk *disk)
 {
-    fprintf(out, "    <disk type='file' device='disk'>\n");
-    put_if(out, "      <driver name='qemu' type='%s'/>\n",
-           driver_type(disk->format));
-    put(out, "      <source file='%s'/>\n", disk->path);
+    write_source(out, disk);
     put(out, "      <target dev='%s'", disk->name);
     fprintf(out, " bus='%s'/>\n", vm_bus_name(disk->bus));
     put_if(out, "      <serial>%s</serial>\n", disk->serial);

@@ -17,10 +17,11 @@ struct guest;
 struct guest_address {
     struct hypervisor *hypervisor; /* for the agent; or NULL */
     const char *vm_name;
-    const char *ssh_host;        /* "user@host"; NULL: no SSH */
+    const char *ssh_host;        /* "user@host[:port]"; NULL: no SSH */
     unsigned ssh_port;           /* 0: 22 */
     const char *ssh_key;         /* a file; NULL: the SSH agent's */
     const char *ssh_command;     /* NULL: "ssh" */
+    const char *ssh_config;      /* a file; NULL: the user's */
     const char *ssh_known_hosts; /* a file; NULL: the user's */
 };
 

@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands by SSH, with the ssh program: its keys, its agent, its known
- * hosts. BatchMode, so that nothing is ever asked of a terminal. */
+/* Commands in a guest by SSH. */
 #include "guest.h"
-#include "process.h"
+#include "ssh.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
-#define ARGUMENT_COUNT_MAX 24
 #define SHORT_SECONDS 30
-/* ssh's own failures; a remote command's 255 cannot be told from them. */
-#define SSH_FAILED 255
+#define SSH_PORT 22
 
 struct ssh {
     struct guest common;
-    char *host, *key, *command, *known_hosts;
-    unsigned port;
+    struct ssh_host host;
     const char *system;
 };
 
@@ -24,56 +18,37 @@ static int run_remote(struct ssh *ssh, const char *command, const char *input,
                       size_t input_bytes, unsigned timeout_seconds,
                       struct process_result *out, struct ds_error *err)
 {
-    autofree char *port = text_format("%u", ssh->port);
-    autofree char *hosts =
-        text_format("UserKnownHostsFile=%s",
-                    ssh->known_hosts != NULL ? ssh->known_hosts : "");
-    const char *arguments[ARGUMENT_COUNT_MAX] = { ssh->command,
-                                                  "-o",
-                                                  "BatchMode=yes",
-                                                  "-o",
-                                                  "ConnectTimeout=10",
-                                                  "-o",
-                                                  "ServerAliveInterval=5",
-                                                  "-p",
-                                                  port };
-    size_t count = 9;
-    int result;
-
-    if (ssh->known_hosts != NULL) {
-        arguments[count++] = "-o";
-        arguments[count++] = hosts;
-    }
-    if (ssh->key != NULL) {
-        arguments[count++] = "-i";
-        arguments[count++] = ssh->key;
-    }
-    arguments[count++] = "--";
-    arguments[count++] = ssh->host;
-    arguments[count++] = command;
-    result = process_run(arguments, input, input_bytes, timeout_seconds,
-                         GUEST_OUTPUT_BYTES_MAX, out, err);
-    if (result == 0 && out->exit_status == SSH_FAILED) {
-        result =
-            fail(err, DS_ERR_SYSTEM, "ssh %s: %.300s", ssh->host, out->errors);
-        err->system_errno = EHOSTUNREACH;
-        process_result_free(out);
-    }
-    return result;
+    return ssh_run(&ssh->host, command, input, input_bytes, timeout_seconds,
+                   GUEST_OUTPUT_BYTES_MAX, out, err);
 }
 
-static void ssh_close(struct guest *guest)
+static void close_ssh(struct guest *guest)
 {
     struct ssh *ssh = (struct ssh *)guest;
 
-    free(ssh->host);
-    free(ssh->key);
-    free(ssh->command);
-    free(ssh->known_hosts);
+    ssh_host_free(&ssh->host);
     free(ssh);
 }
 
-static int ssh_open(const struct guest_address *address,
+static int find_host(const struct guest_address *address, struct ssh_host *out,
+                     struct ds_error *err)
+{
+    const struct hypervisor_login login = {
+        .ssh_key = address->ssh_key,
+        .ssh_config = address->ssh_config,
+        .ssh_command = address->ssh_command,
+    };
+
+    if (!ssh_host_parse(address->ssh_host, &login, out))
+        return fail(err, DS_ERR_ARG, "ssh: have %s expect [USER@]HOST[:PORT]",
+                    address->ssh_host);
+    text_set(&out->known_hosts, address->ssh_known_hosts);
+    if (out->port == 0)
+        out->port = address->ssh_port != 0 ? address->ssh_port : SSH_PORT;
+    return 0;
+}
+
+static int open_ssh(const struct guest_address *address,
                     unsigned timeout_seconds, struct guest **out,
                     struct ds_error *err)
 {
@@ -86,28 +61,24 @@ static int ssh_open(const struct guest_address *address,
                     address->vm_name);
     ssh = need(sizeof(*ssh));
     ssh->common.ops = &guest_ssh;
-    ssh->host = text_copy(address->ssh_host);
-    ssh->key = text_copy(address->ssh_key);
-    ssh->known_hosts = text_copy(address->ssh_known_hosts);
-    ssh->command =
-        text_copy(address->ssh_command != NULL ? address->ssh_command : "ssh");
-    ssh->port = address->ssh_port != 0 ? address->ssh_port : 22;
-    result = run_remote(ssh, "echo diskshift", NULL, 0, timeout_seconds + 10,
-                        &answer, err);
+    result = find_host(address, &ssh->host, err);
+    if (result == 0)
+        result = run_remote(ssh, "echo diskshift", NULL, 0,
+                            timeout_seconds + 10, &answer, err);
     if (result == 0 &&
         (answer.exit_status != 0 || !text_begins(answer.output, "diskshift")))
         result =
             fail(err, DS_ERR_REFUSED, "ssh %s: cannot run a command: %.200s",
-                 ssh->host, answer.errors);
+                 ssh->host.host, answer.errors);
     process_result_free(&answer);
     if (result != 0)
-        ssh_close(&ssh->common);
+        close_ssh(&ssh->common);
     else
         *out = &ssh->common;
     return result;
 }
 
-static int ssh_system(struct guest *guest, const char **out,
+static int get_system(struct guest *guest, const char **out,
                       struct ds_error *err)
 {
     struct ssh *ssh = (struct ssh *)guest;
@@ -124,8 +95,8 @@ static int ssh_system(struct guest *guest, const char **out,
     return 0;
 }
 
-static int ssh_put(struct guest *guest, const char *path, const void *data,
-                   size_t length_bytes, unsigned mode, struct ds_error *err)
+static int put(struct guest *guest, const char *path, const void *data,
+               size_t length_bytes, unsigned mode, struct ds_error *err)
 {
     struct ssh *ssh = (struct ssh *)guest;
     autofree char *quoted = shell_quote(path);
@@ -137,14 +108,14 @@ static int ssh_put(struct guest *guest, const char *path, const void *data,
 
     if (result == 0 && answer.exit_status != 0)
         result = fail(err, DS_ERR_REFUSED, "ssh %s: write %s: %.200s",
-                      ssh->host, path, answer.errors);
+                      ssh->host.host, path, answer.errors);
     process_result_free(&answer);
     return result;
 }
 
-static int ssh_run(struct guest *guest, const char *const *arguments,
-                   unsigned timeout_seconds, struct guest_result *out,
-                   struct ds_error *err)
+static int run(struct guest *guest, const char *const *arguments,
+               unsigned timeout_seconds, struct guest_result *out,
+               struct ds_error *err)
 {
     struct ssh *ssh = (struct ssh *)guest;
     autofree char *command = text_copy("");
@@ -170,9 +141,9 @@ static int ssh_run(struct guest *guest, const char *const *arguments,
 
 const struct guest_ops guest_ssh = {
     .name = "ssh",
-    .open = ssh_open,
-    .close = ssh_close,
-    .system = ssh_system,
-    .put = ssh_put,
-    .run = ssh_run,
+    .open = open_ssh,
+    .close = close_ssh,
+    .system = get_system,
+    .put = put,
+    .run = run,
 };

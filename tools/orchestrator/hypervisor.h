@@ -41,7 +41,11 @@ enum hypervisor_can {
     HYPERVISOR_CAN_DEFINE = 1u << 3,
     HYPERVISOR_CAN_ADDRESSES = 1u << 4,
     HYPERVISOR_CAN_REPORT = 1u << 5, /* a port of the guest in a file */
-    HYPERVISOR_CAN_AUTOSTART = 1u << 6
+    HYPERVISOR_CAN_AUTOSTART = 1u << 6,
+    HYPERVISOR_CAN_NVRAM = 1u << 7,  /* UEFI variables are a file that another
+                                        of the kind takes */
+    HYPERVISOR_CAN_NBD = 1u << 8,    /* disks by a socket of this host */
+    HYPERVISOR_CAN_BY_HAND = 1u << 9 /* some VMs a person has to make */
 };
 
 /** How to log in. Texts are names of files; no secret is ever in here. */
@@ -81,7 +85,13 @@ struct hypervisor_ops {
     int (*has_machine)(struct hypervisor *, const char *machine,
                        struct ds_error *);
 
+    /** Whether its host could name a file so; NULL verb: any path from / on. */
+    bool (*takes_path)(const char *path);
+
     /* What exists. Disks of `vm` are there before define is called. */
+    /** Of its own errors one is no failure: SYSTEM with EINPROGRESS, a person
+     * has to make the VM, and the message says how. Then it is repeated until
+     * the VM is there. */
     int (*define)(struct hypervisor *, const struct vm *vm, struct ds_error *);
     /** Also its NVRAM and what the hypervisor keeps beside it; never disks. */
     int (*undefine)(struct hypervisor *, const char *name, struct ds_error *);

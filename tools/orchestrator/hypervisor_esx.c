@@ -7,8 +7,8 @@
  * A VM is made in one of three ways:
  *   by the API, where libvirt's own VMX writer has words for all of it;
  *   else by SSH to the host: our VMX is put beside the disk and registered;
- *   else by a person: the error says how. Once the VM is there, defining it
- *   again succeeds, so that `resume` goes on.
+ *   else by a person: EINPROGRESS, with the steps, and our VMX where that is
+ *   ours to write. Once the VM is there, defining it again succeeds.
  */
 #include "hypervisor_libvirt.h"
 #include "libvirt_verbs.h"
@@ -62,7 +62,8 @@ static int open_esx(const char *uri, const struct hypervisor_login *login,
     esx = need_more(opened, sizeof(*esx));
     esx->ssh = (struct ssh_host){ 0 };
     esx->libvirt.common.can = HYPERVISOR_CAN_SNAPSHOT | HYPERVISOR_CAN_QUIESCE |
-                              HYPERVISOR_CAN_DEFINE | HYPERVISOR_CAN_AUTOSTART;
+                              HYPERVISOR_CAN_DEFINE | HYPERVISOR_CAN_AUTOSTART |
+                              HYPERVISOR_CAN_BY_HAND;
     if (text_begins(uri, "esx://")) {
         if (!ssh_host_parse(uri + strlen("esx://"), login, &esx->ssh))
             ssh_host_free(&esx->ssh);
@@ -308,7 +309,7 @@ static int define_by_ssh(struct esx *esx, const struct vm *vm, const char *vmx,
 {
     autofree char *command = register_command(vmx);
     struct process_result done = { 0 };
-    int result = ssh_run(&esx->ssh, command, text, SSH_SECONDS,
+    int result = ssh_run(&esx->ssh, command, text, strlen(text), SSH_SECONDS,
                          OUTPUT_BYTES_MAX, &done, err);
 
     if (result != 0)
@@ -323,33 +324,36 @@ static int define_by_ssh(struct esx *esx, const struct vm *vm, const char *vmx,
 
 /* -- by a person ---------------------------------------------------------- */
 
-/* Beside the disk where that is ours to write, else the steps alone. */
+/* The VMX is beside the disks where they are ours to write to. */
 static int hand_over(const struct vm *vm, const char *home, const char *text,
                      const char *lacking, const struct ds_error *why,
                      struct ds_error *err)
 {
-    autofree char *file = text_format("%s/%s.vmx", home, vm->name);
-    struct ds_error mine = DS_ERROR_INIT;
+    const char *reason =
+        why->message[0] != '\0' ? why->message : "a vCenter has no shell";
+    bool written =
+        vm->by_hand_path != NULL &&
+        file_write(vm->by_hand_path, text, strlen(text), 0600, NULL) == 0;
 
-    if (home[0] == '/' && path_exists(home) &&
-        file_write(file, text, strlen(text), 0600, &mine) == 0)
-        return fail(err, DS_ERR_UNSUPPORTED,
-                    "define %s: libvirt cannot tell ESXi of %s, and %.150s. "
-                    "%s has been written: register it there (vim-cmd "
-                    "solo/registervm PATH, or in the host's client), then "
-                    "resume",
-                    vm->name, lacking,
-                    why->message[0] != '\0' ? why->message
-                                            : "a vCenter has no shell",
-                    file);
-    return fail(err, DS_ERR_UNSUPPORTED,
-                "define %s: libvirt cannot tell ESXi of %s, and %.150s. Make "
-                "the VM by hand over the disks in %s with the name %s, or let "
-                "SSH to the host in, then resume",
-                vm->name, lacking,
-                why->message[0] != '\0' ? why->message
-                                        : "a vCenter has no shell",
-                home, vm->name);
+    fail(err, DS_ERR_SYSTEM,
+         "define %s: libvirt cannot tell ESXi of %s, and %.150s: a person has "
+         "to %s%.200s%s, in %s, with the name %s",
+         vm->name, lacking, reason,
+         written ? "register " : "make the VM over the disks",
+         written ? path_name(vm->by_hand_path) : "",
+         written ? " (vim-cmd solo/registervm PATH, or in the host's client)"
+                 : " (in the host's client), or to let SSH to the host in",
+         home, vm->name);
+    if (err != NULL)
+        err->system_errno = EINPROGRESS;
+    return -DS_ERR_SYSTEM;
+}
+
+/* "[store] web/web.vmdk", "/vmfs/volumes/store/web/web.vmdk" */
+static bool takes_path(const char *path)
+{
+    return path != NULL &&
+           (path[0] == '[' || text_begins(path, "/vmfs/volumes/"));
 }
 
 static int define(struct hypervisor *hypervisor, const struct vm *vm,
@@ -548,6 +552,7 @@ const struct hypervisor_ops hypervisor_esx = {
     .describe = describe,
     .has_network = has_network,
     .runs_format = runs_format,
+    .takes_path = takes_path,
     .define = define,
     .undefine = undefine,
     .autostart = autostart,

@@ -2,19 +2,13 @@
 /*
  * Hyper-V: hyperv+ssh://[user@]host[:port]. Each verb is one run of
  * hyperv/verbs.ps1 on the host, with what is asked for as one JSON literal.
- *
- * Paths have forward slashes on our side of this file: C:/vm/a.vhdx,
- * //filer/vm/a.vhdx, so that the plan's map of paths fits them.
  */
+#include "hyperv.h"
 #include "hypervisor.h"
 #include "powershell.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "hyperv_verbs.h"
 
@@ -22,13 +16,6 @@
 #define SHORT_SECONDS 120
 #define DEFINE_SECONDS 600
 #define MERGE_SECONDS 7200
-/* What a VM is called until it is whole. */
-#define TEMPORARY "diskshift-define-"
-#define MARK "Made by diskshift"
-#define MEMORY_STEP_BYTES (UINT64_C(2) << 20)
-#define IDE_COUNT_MAX 4
-#define SCSI_UNIT_COUNT 64
-#define SCSI_CONTROLLER_COUNT 4
 
 struct hyperv {
     struct hypervisor common;
@@ -207,149 +194,6 @@ static int runs_format(struct hypervisor *hypervisor, const char *format,
     return strcmp(format, "vhdx") == 0 || strcmp(format, "vhd") == 0;
 }
 
-static uint64_t number_at(const json_t *answer, const char *key)
-{
-    json_int_t number = json_integer_value(json_object_get(answer, key));
-
-    return number > 0 ? (uint64_t)number : 0;
-}
-
-static bool yes_at(const json_t *answer, const char *key)
-{
-    return json_is_true(json_object_get(answer, key));
-}
-
-static const char *text_at(const json_t *answer, const char *key)
-{
-    return json_string_value(json_object_get(answer, key));
-}
-
-static char *forward(const char *path)
-{
-    char *out = text_copy(path != NULL ? path : "");
-
-    for (char *at = out; *at != '\0'; at++)
-        if (*at == '\\')
-            *at = '/';
-    return out;
-}
-
-static int read_disk(const json_t *from, struct vm *vm, struct ds_error *err)
-{
-    struct vm_disk *disk;
-    const char *dot;
-    int result = vm_add_disk(vm, &disk, err);
-
-    if (result != 0)
-        return result;
-    disk->path = forward(text_at(from, "path"));
-    disk->bus =
-        text_same(text_at(from, "type"), "IDE") ? VM_BUS_IDE : VM_BUS_SCSI;
-    disk->name =
-        text_format("%s%" PRIu64 ":%" PRIu64, vm_bus_name(disk->bus),
-                    number_at(from, "controller"), number_at(from, "location"));
-    for (size_t i = 0; i + 1 < vm->disk_count; i++)
-        disk->unit_index += vm->disks[i].bus == disk->bus;
-    disk->shared = yes_at(from, "shared");
-    if (yes_at(from, "physical")) {
-        disk->source = VM_SOURCE_DEVICE;
-        return 0;
-    }
-    /* An overlay is .avhdx or .avhd. A set (.vhds) is what clusters share. */
-    dot = strrchr(disk->path, '.');
-    if (dot != NULL &&
-        (strcasecmp(dot, ".vhdx") == 0 || strcasecmp(dot, ".avhdx") == 0))
-        text_set(&disk->format, "vhdx");
-    else if (dot != NULL &&
-             (strcasecmp(dot, ".vhd") == 0 || strcasecmp(dot, ".avhd") == 0))
-        text_set(&disk->format, "vhd");
-    else
-        return fail(err, DS_ERR_UNSUPPORTED,
-                    "disk %s: have %.200s expect a .vhdx or .vhd", disk->name,
-                    disk->path);
-    return 0;
-}
-
-static int read_nic(const json_t *from, struct vm *vm, struct ds_error *err)
-{
-    const char *mac = text_at(from, "mac"), *mode = text_at(from, "mode");
-    const char *network = text_at(from, "network");
-    struct vm_nic *nic;
-    int result = vm_add_nic(vm, &nic, err);
-
-    if (result != 0)
-        return result;
-    nic->link = VM_LINK_NETWORK;
-    nic->unplugged = network == NULL || network[0] == '\0';
-    text_set(&nic->network, nic->unplugged ? "none" : network);
-    text_set(&nic->model, yes_at(from, "legacy") ? "tulip" : "netvsc");
-    if (text_same(mode, "Access"))
-        nic->vlan = (unsigned)number_at(from, "vlan");
-    else if (mode != NULL && !text_same(mode, "Untagged"))
-        return fail(err, DS_ERR_UNSUPPORTED,
-                    "network interface %zu: VLAN mode, have %.40s expect "
-                    "Access or Untagged",
-                    vm->nic_count, mode);
-    /* One that was never started has no address yet. */
-    if (mac == NULL || strspn(mac, "0") == strlen(mac))
-        return 0;
-    return vm_mac_parse(mac, nic->mac, err);
-}
-
-/* Whoever wrote the notes may have begun them with our mark. */
-static const char *notes_without_mark(const char *notes)
-{
-    if (!text_begins(notes, MARK))
-        return notes;
-    notes += strlen(MARK);
-    return notes[strspn(notes, "\r\n")] == '\0' ? NULL
-                                                : notes + strspn(notes, "\r\n");
-}
-
-static int read_machine(const json_t *answer, const char *name, struct vm *vm,
-                        struct ds_error *err)
-{
-    const char *notes = notes_without_mark(text_at(answer, "notes"));
-    const char *template = text_at(answer, "template");
-
-    text_set(&vm->name, name);
-    text_set(&vm->description,
-             notes != NULL && notes[0] != '\0' ? notes : NULL);
-    text_set(&vm->arch, "x86_64");
-    vm->cpu_count = (unsigned)number_at(answer, "cpus");
-    vm->memory_bytes = number_at(answer, "memory");
-    vm->firmware = number_at(answer, "generation") == 2 ? VM_FIRMWARE_UEFI
-                                                        : VM_FIRMWARE_BIOS;
-    vm->secure_boot = yes_at(answer, "secure_boot");
-    if (vm->secure_boot && text_same(template, "MicrosoftWindows"))
-        text_set(&vm->guest_os, "windows");
-    vm->tpm = yes_at(answer, "tpm") ? VM_TPM_2_0 : VM_TPM_NONE;
-    vm->autostart = yes_at(answer, "autostart");
-    vm->snapshot_count = (unsigned)number_at(answer, "snapshots");
-    vm->removable_count = (unsigned)number_at(answer, "removable");
-    vm->passthrough_count = (unsigned)number_at(answer, "devices");
-    return yes_at(answer, "shielded")
-               ? fail(err, DS_ERR_UNSUPPORTED,
-                      "the VM is shielded: its disks are nobody's to read")
-               : 0;
-}
-
-static int read_vm(const json_t *answer, const char *name, struct vm *vm,
-                   struct ds_error *err)
-{
-    int result = read_machine(answer, name, vm, err);
-    json_t *part;
-    size_t i;
-
-    json_array_foreach (json_object_get(answer, "disks"), i, part)
-        if (result == 0)
-            result = read_disk(part, vm, err);
-    json_array_foreach (json_object_get(answer, "nics"), i, part)
-        if (result == 0)
-            result = read_nic(part, vm, err);
-    return result;
-}
-
 static int describe(struct hypervisor *hypervisor, const char *name,
                     struct vm *out, struct ds_error *err)
 {
@@ -361,7 +205,7 @@ static int describe(struct hypervisor *hypervisor, const char *name,
 
     if (result != 0)
         return result;
-    result = read_vm(answer, name, &vm, err);
+    result = hyperv_read_vm(answer, name, &vm, err);
     if (result != 0) {
         vm_free(&vm);
         return fail_within(err, "describe %s", name);
@@ -373,188 +217,21 @@ static int describe(struct hypervisor *hypervisor, const char *name,
 
 /* -- what exists ---------------------------------------------------------- */
 
-static bool is_windows_path(const char *path)
-{
-    return text_begins(path, "//") ||
-           (path != NULL && isalpha((unsigned char)path[0]) && path[1] == ':' &&
-            path[2] == '/');
-}
-
-static char *backward(const char *path)
-{
-    char *out = text_copy(path);
-
-    for (char *at = out; *at != '\0'; at++)
-        if (*at == '/')
-            *at = '\\';
-    return out;
-}
-
-/* Generation 1 starts from IDE alone, and has no more than four disks there. */
-struct places {
-    bool uefi;
-    unsigned ide_count, scsi_count;
-};
-
-static int place_disk(struct places *places, const struct vm_disk *disk,
-                      bool boots, json_t *out, struct ds_error *err)
-{
-    bool ide = !places->uefi && (boots || disk->bus == VM_BUS_IDE);
-    unsigned at;
-
-    if (ide)
-        at = boots ? 0 : places->ide_count++;
-    else
-        at = places->scsi_count++;
-    if (at >= (ide ? IDE_COUNT_MAX : SCSI_UNIT_COUNT * SCSI_CONTROLLER_COUNT))
-        return fail(err, DS_ERR_LIMIT,
-                    "disk %s: %s has no more room in a VM of Hyper-V",
-                    disk->name, ide ? "IDE" : "SCSI");
-    json_object_set_new(out, "type", json_string(ide ? "IDE" : "SCSI"));
-    json_object_set_new(out, "controller",
-                        json_integer(at / (ide ? 2 : SCSI_UNIT_COUNT)));
-    json_object_set_new(out, "location",
-                        json_integer(at % (ide ? 2 : SCSI_UNIT_COUNT)));
-    return 0;
-}
-
-static int check_disk(const struct vm *vm, const struct vm_disk *disk,
-                      struct ds_error *err)
-{
-    bool uefi = vm->firmware == VM_FIRMWARE_UEFI;
-
-    if (!is_windows_path(disk->path))
-        return fail(err, DS_ERR_ARG,
-                    "disk %s: path, have %s expect it as the host names it, "
-                    "C:/... or //server/share/...",
-                    disk->name, disk->path);
-    if (!text_same(disk->format, "vhdx") &&
-        (uefi || !text_same(disk->format, "vhd")))
-        return fail(err, DS_ERR_UNSUPPORTED,
-                    "disk %s: format, have %s expect %s", disk->name,
-                    disk->format,
-                    uefi ? "vhdx, with UEFI (generation 2)" : "vhdx or vhd");
-    return 0;
-}
-
-static size_t boot_disk(const struct vm *vm)
-{
-    size_t best = 0;
-
-    for (size_t i = 1; i < vm->disk_count; i++)
-        if (vm->disks[i].boot_order != 0 &&
-            (vm->disks[best].boot_order == 0 ||
-             vm->disks[i].boot_order < vm->disks[best].boot_order))
-            best = i;
-    return best;
-}
-
-static int list_disks(const struct vm *vm, json_t *out, struct ds_error *err)
-{
-    struct places places = { .uefi = vm->firmware == VM_FIRMWARE_UEFI,
-                             .ide_count = 1 }; /* the first is kept for boot */
-    size_t boot = boot_disk(vm);
-    int result = 0;
-
-    for (size_t i = 0; result == 0 && i < vm->disk_count; i++) {
-        const struct vm_disk *disk = &vm->disks[i];
-        autofree char *path = NULL;
-        json_t *one = json_object();
-
-        json_array_append_new(out, one);
-        result = check_disk(vm, disk, err);
-        if (result == 0)
-            result = place_disk(&places, disk, i == boot, one, err);
-        path = backward(disk->path != NULL ? disk->path : "");
-        if (result == 0 &&
-            json_object_set_new(one, "path", json_string(path)) != 0)
-            result =
-                fail(err, DS_ERR_ARG, "disk %s: path is no UTF-8", disk->name);
-    }
-    return result;
-}
-
-static int list_nics(const struct vm *vm, json_t *out, struct ds_error *err)
-{
-    for (size_t i = 0; i < vm->nic_count; i++) {
-        const struct vm_nic *nic = &vm->nics[i];
-        autofree char *name = text_format("Network Adapter %zu", i + 1);
-        char mac[13] = "";
-        bool legacy = text_same(nic->model, "tulip");
-        size_t count = 0;
-        json_t *one;
-
-        if (nic->link != VM_LINK_NETWORK)
-            return fail(err, DS_ERR_UNSUPPORTED,
-                        "network interface %zu: have %s expect the name of a "
-                        "virtual switch",
-                        i + 1, nic->network);
-        if (legacy && vm->firmware == VM_FIRMWARE_UEFI)
-            return fail(err, DS_ERR_UNSUPPORTED,
-                        "network interface %zu: generation 2 has no legacy "
-                        "adapter",
-                        i + 1);
-        for (const char *at = nic->mac; *at != '\0' && count < 12; at++)
-            if (*at != ':')
-                mac[count++] = (char)toupper((unsigned char)*at);
-        one = json_pack("{s:s, s:s, s:s, s:i, s:b}", "name", name, "network",
-                        nic->unplugged ? "" : nic->network, "mac", mac, "vlan",
-                        (int)nic->vlan, "legacy", legacy);
-        if (json_array_append_new(out, one) != 0)
-            return fail(err, DS_ERR_ARG,
-                        "network interface %zu: network is no UTF-8", i + 1);
-    }
-    return 0;
-}
-
-/* Which certificates the firmware trusts: Windows' own, or those that sign
- * the shims of other systems. */
-static const char *secure_boot_template(const struct vm *vm)
-{
-    return vm->guest_os != NULL && strcasestr(vm->guest_os, "win") != NULL
-               ? "MicrosoftWindows"
-               : "MicrosoftUEFICertificateAuthority";
-}
-
 static int define(struct hypervisor *hypervisor, const struct vm *vm,
                   struct ds_error *err)
 {
-    autofree char *temporary = text_format(TEMPORARY "%s", vm->name);
-    bool uefi = vm->firmware == VM_FIRMWARE_UEFI;
-    json_t *disks = json_array(), *nics = json_array();
-    json_t *request = json_pack(
-        "{s:s, s:s, s:s, s:i, s:i, s:I, s:b, s:s, s:b, s:i, s:o, s:o}", "name",
-        vm->name, "temporary", temporary, "notes",
-        vm->description != NULL ? vm->description : "", "generation",
-        uefi ? 2 : 1, "cpus", (int)vm->cpu_count, "memory",
-        (json_int_t)vm->memory_bytes, "secure_boot", vm->secure_boot,
-        "template", secure_boot_template(vm), "tpm", vm->tpm != VM_TPM_NONE,
-        "boot_index", (int)boot_disk(vm), "disks", disks, "nics", nics);
-    int result = 0;
+    json_t *request = NULL;
 
-    if (vm->memory_bytes % MEMORY_STEP_BYTES != 0)
-        result = fail(err, DS_ERR_UNSUPPORTED,
-                      "memory, have %" PRIu64 " bytes expect a multiple of "
-                      "2 MiB",
-                      vm->memory_bytes);
-    else if (!uefi && vm->tpm != VM_TPM_NONE)
-        result = fail(err, DS_ERR_UNSUPPORTED,
-                      "a TPM is for VMs with UEFI (generation 2) only");
-    if (result == 0 && request != NULL)
-        result = list_disks(vm, disks, err);
-    if (result == 0 && request != NULL)
-        result = list_nics(vm, nics, err);
-    if (result == 0)
-        return ask(hypervisor, "define", vm->name, request, DEFINE_SECONDS,
-                   NULL, err);
-    json_decref(request);
-    return fail_within(err, "define %s", vm->name);
+    if (hyperv_define_request(vm, &request, err) != 0)
+        return fail_within(err, "define %s", vm->name);
+    return ask(hypervisor, "define", vm->name, request, DEFINE_SECONDS, NULL,
+               err);
 }
 
 static int undefine(struct hypervisor *hypervisor, const char *name,
                     struct ds_error *err)
 {
-    autofree char *temporary = text_format(TEMPORARY "%s", name);
+    autofree char *temporary = text_format(HYPERV_TEMPORARY "%s", name);
 
     return ask(hypervisor, "undefine", name,
                json_pack("{s:s, s:s}", "name", name, "temporary", temporary),
@@ -655,7 +332,7 @@ static void read_snapshot(const json_t *answer, struct hypervisor_snapshot *out)
 
     text_set(&out->name, text_at(answer, "name"));
     json_array_foreach (json_object_get(answer, "overlays"), i, path) {
-        autofree char *overlay = forward(json_string_value(path));
+        autofree char *overlay = hyperv_forward(json_string_value(path));
 
         texts_add(&out->overlays, overlay);
     }
@@ -744,6 +421,7 @@ const struct hypervisor_ops hypervisor_hyperv = {
     .describe = describe,
     .has_network = has_network,
     .runs_format = runs_format,
+    .takes_path = hyperv_takes_path,
     .define = define,
     .undefine = undefine,
     .autostart = autostart,

@@ -109,14 +109,23 @@ static int dial(struct libvirt *libvirt, struct ds_error *err)
     return 0;
 }
 
-static uint32_t abilities(const char *driver)
+/* "qemu:///system", "qemu+unix:///system?socket=..." */
+static bool is_this_host(const char *uri)
+{
+    const char *host = strstr(uri, "://");
+
+    return host != NULL && host[3] == '/';
+}
+
+static uint32_t abilities(const char *driver, const char *uri)
 {
     const uint32_t common = HYPERVISOR_CAN_DEFINE | HYPERVISOR_CAN_AUTOSTART;
 
     if (text_same(driver, "QEMU"))
         return common | HYPERVISOR_CAN_SNAPSHOT | HYPERVISOR_CAN_QUIESCE |
                HYPERVISOR_CAN_AGENT | HYPERVISOR_CAN_ADDRESSES |
-               HYPERVISOR_CAN_REPORT;
+               HYPERVISOR_CAN_REPORT | HYPERVISOR_CAN_NVRAM |
+               (is_this_host(uri) ? HYPERVISOR_CAN_NBD : 0u);
     return common;
 }
 
@@ -136,7 +145,7 @@ int libvirt_connect(const char *uri, const struct hypervisor_login *login,
         libvirt_close(&libvirt->common);
         return result;
     }
-    libvirt->common.can = abilities(libvirt->driver);
+    libvirt->common.can = abilities(libvirt->driver, uri);
     *out = &libvirt->common;
     return 0;
 }

@@ -84,7 +84,7 @@ static int run_verb(const struct verb *verb, int argc, char *const *argv)
     if (result >= 0)
         return result;
     fflush(stdout);
-    print_error(&err);
+    tell_error(&err);
     if (err.error_class == DS_ERR_ARG)
         fputs("diskshift: see 'diskshift migrate --help'\n", stderr);
     return status_of(err.error_class);

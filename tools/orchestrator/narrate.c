@@ -45,7 +45,7 @@ void print_safe(FILE *out, const char *text)
     }
 }
 
-void print_error(const struct ds_error *err)
+void tell_error(const struct ds_error *err)
 {
     fputs("diskshift: ", stderr);
     if (err->file[0] != '\0') {

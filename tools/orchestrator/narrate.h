@@ -18,6 +18,6 @@ void narrate_begin(const struct options *options, struct narrator *out);
 /** Text of others to a terminal: control characters come out as \xHH. */
 void print_safe(FILE *out, const char *text);
 /** "diskshift: FILE: message" */
-void print_error(const struct ds_error *err);
+void tell_error(const struct ds_error *err);
 
 #endif

@@ -65,6 +65,7 @@ struct settings {
     char *disk_bus;  /* a bus, or "same" */
     struct pairs target_options; /* of the format: cluster_size ... */
     struct pairs paths;          /* the source host's path prefix -> ours */
+    struct pairs target_paths;   /* ours -> the target host's */
     struct pairs networks;       /* source's -> target's ("bridge:br0") */
     struct pairs buses;          /* per disk: "sda" -> "virtio" */
     char *nic_model;             /* "virtio", "same" ... */
@@ -160,6 +161,9 @@ int settings_from_json(const json_t *json, struct settings *out,
                        struct ds_error *err);
 const char *pairs_find(const struct pairs *pairs, const char *from);
 void pairs_add(struct pairs *pairs, const char *from, const char *to);
+/** Each from the other side; the caller frees it. */
+struct pairs pairs_reversed(const struct pairs *pairs);
+void pairs_free(struct pairs *pairs);
 
 /** Receives "FILE:LINE:COLUMN: ..." once for each thing that is wrong. */
 typedef void plan_problem_fn(void *user, const char *text);

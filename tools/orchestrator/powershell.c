@@ -141,7 +141,7 @@ int powershell_run(const struct ssh_host *host, const char *script,
                           "-EncodedCommand %s",
                           encoded);
     input = folded(script);
-    result = ssh_run(host, command, input, timeout_seconds,
+    result = ssh_run(host, command, input, strlen(input), timeout_seconds,
                      POWERSHELL_OUTPUT_BYTES_MAX, &done, err);
     if (result != 0)
         return result;

@@ -2,6 +2,7 @@
 /* The rules. Each looks at one thing and changes nothing; all are run, and
  * all that they find is told. A rule's name stays the same for ever. */
 #include "disks.h"
+#include "nbd.h"
 #include "stage.h"
 
 #include <errno.h>
@@ -225,7 +226,11 @@ static void check_hardware(const struct check *check)
         find(check, "tpm", FINDING_WARNING, vm->name,
              "have the recovery keys at hand",
              "has a TPM, whose secrets do not move");
-    if (vm->firmware == VM_FIRMWARE_UEFI)
+    if (vm->firmware == VM_FIRMWARE_UEFI &&
+        check->migration->target_vm.nvram_path != NULL)
+        find(check, "uefi-variables", FINDING_NOTE, vm->name, NULL,
+             "its UEFI variables move with it");
+    else if (vm->firmware == VM_FIRMWARE_UEFI)
         find(check, "uefi-variables", FINDING_WARNING, vm->name,
              "see that the disk boots by EFI/BOOT/BOOTX64.EFI",
              "UEFI variables do not move: boot entries start anew");
@@ -260,18 +265,65 @@ static void check_target_vm(const struct check *check)
         ops->has_machine(migration->target, vm->machine, &err) <= 0)
         find(check, "target-machine", FINDING_ERROR, vm->machine,
              "choose another --machine", "the target has no such machine");
-    answer =
-        ops->runs_format(migration->target, migration->settings.format, &err);
-    if (answer <= 0)
-        find(check, "target-format", FINDING_ERROR, migration->settings.format,
-             "choose a --format that it can, such as qcow2",
-             "the target cannot run disks of this format");
     if ((migration->target->can & HYPERVISOR_CAN_DEFINE) == 0)
         find(check, "target-define", FINDING_ERROR, migration->target->uri,
              NULL, "VMs cannot be created there");
-    if (migration->settings.serve_nbd)
-        find(check, "serve-nbd", FINDING_ERROR, migration->settings.format,
-             "leave --serve-nbd away", "is not there yet");
+}
+
+/* Formats that it lacks may be served to it. */
+static void check_target_format(const struct check *check)
+{
+    struct migration *migration = check->migration;
+    const struct settings *settings = &migration->settings;
+    const struct vm *vm = &migration->target_vm;
+    struct ds_error err = DS_ERROR_INIT;
+    int answer = migration->target->ops->runs_format(migration->target,
+                                                     settings->format, &err);
+
+    if (answer > 0)
+        return;
+    if (!settings->serve_nbd || answer < 0) {
+        find(check, "target-format", FINDING_ERROR, settings->format,
+             "choose a --format that it can, such as qcow2, or --serve-nbd",
+             "the target cannot run disks of this format");
+        return;
+    }
+    if ((migration->target->can & HYPERVISOR_CAN_NBD) == 0)
+        find(check, "serve-nbd", FINDING_ERROR, settings->format,
+             "choose a --format that it can",
+             "disks are served to libvirt's QEMU on this host alone");
+    else if (!nbd_is_there())
+        find(check, "serve-nbd", FINDING_ERROR, settings->format,
+             "install qemu-utils", "qemu-nbd, which serves disks, is missing");
+    for (size_t i = 0; i < vm->disk_count; i++)
+        if (vm->disks[i].nbd_socket != NULL &&
+            strlen(vm->disks[i].nbd_socket) >= NBD_SOCKET_BYTES_MAX)
+            find(check, "serve-nbd", FINDING_ERROR, vm->disks[i].name,
+                 "choose a shorter --directory or --target-name",
+                 "%s is too long for a socket, have %zu bytes expect less "
+                 "than %d",
+                 vm->disks[i].nbd_socket, strlen(vm->disks[i].nbd_socket),
+                 NBD_SOCKET_BYTES_MAX);
+}
+
+/* As its host names them: what cannot be one is found before anything is
+ * made. */
+static void check_target_paths(const struct check *check)
+{
+    struct migration *migration = check->migration;
+    struct vm named = { 0 };
+
+    if (migration->target->ops->takes_path == NULL)
+        return;
+    vm_copy(&named, &migration->target_vm);
+    vm_map_paths(&named, &migration->settings.target_paths);
+    for (size_t i = 0; i < named.disk_count; i++)
+        if (!migration->target->ops->takes_path(named.disks[i].path))
+            find(check, "target-path", FINDING_ERROR, named.disks[i].name,
+                 "say how it is named there: --target-path OURS=THEIRS",
+                 "no file of the target's host is named %s",
+                 named.disks[i].path);
+    vm_free(&named);
 }
 
 static void check_networks(const struct check *check)
@@ -365,6 +417,8 @@ int preflight_run(struct migration *migration, preflight_fn *add, void *user,
         return 0;
     check_room(&check);
     check_target_vm(&check);
+    check_target_format(&check);
+    check_target_paths(&check);
     check_networks(&check);
     return 0;
 }

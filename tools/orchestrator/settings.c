@@ -36,6 +36,9 @@ static const struct setting table[] = {
       "where it goes" },
     { "target.directory", "directory", SETTING_PATH, AT(directory), NULL, 0, 0,
       NULL, "for the target's disks (where the source's are)" },
+    { "target.paths", "target-path", SETTING_PAIRS, AT(target_paths), NULL, 0,
+      0, NULL,
+      "how our paths begin on the target's host: /mnt/ds1=/vmfs/volumes/ds1" },
     { "target.format", "format", SETTING_TEXT, AT(format), NULL, 0, 0, "qcow2",
       "of the target's disks: qcow2, vmdk, vhd, vhdx, raw, vdi" },
     { "target.options", "o", SETTING_PAIRS, AT(target_options), NULL, 0, 0,
@@ -53,7 +56,7 @@ static const struct setting table[] = {
     { "target.require_clone", "require-clone", SETTING_YES, AT(require_clone),
       NULL, 0, 0, "no", "refuse to copy what cannot be shared" },
     { "target.serve_nbd", "serve-nbd", SETTING_YES, AT(serve_nbd), NULL, 0, 0,
-      "no", "serve formats that the target lacks by NBD (not there yet)" },
+      "no", "serve formats that the target lacks by NBD: VHDX to QEMU" },
     { "networks", "network", SETTING_PAIRS, AT(networks), NULL, 0, 0, NULL,
       "source network=target network, bridge:NAME or user" },
 
@@ -100,7 +103,8 @@ static const struct setting table[] = {
       "until it is powered off by force" },
     { "prepare.offline_timeout", "offline-timeout", SETTING_SECONDS,
       AT(offline_timeout), NULL, 0, 365 * DAY, "0",
-      "for a person to run the offline script; 0: come back with resume" },
+      "for a person, to run the offline script or to make the target; 0: come "
+      "back with resume" },
 
     { "migrate.tries", "tries", SETTING_NUMBER, AT(create_tries), NULL, 1, 1000,
       "3", "to create the target VM" },
@@ -179,7 +183,16 @@ void pairs_add(struct pairs *pairs, const char *from, const char *to)
         (struct pair){ text_copy(from), text_copy(to) };
 }
 
-static void pairs_free(struct pairs *pairs)
+struct pairs pairs_reversed(const struct pairs *pairs)
+{
+    struct pairs reversed = { 0 };
+
+    for (size_t i = 0; i < pairs->count; i++)
+        pairs_add(&reversed, pairs->items[i].to, pairs->items[i].from);
+    return reversed;
+}
+
+void pairs_free(struct pairs *pairs)
 {
     for (size_t i = 0; i < pairs->count; i++) {
         free(pairs->items[i].from);

@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* ssh's own failures; no command of ours ends with it. */
+/* ssh's own failures. */
 #define SSH_FAILED 255
 #define ARGUMENT_COUNT_MAX 32
 #define ERROR_BYTES 300
@@ -28,18 +28,18 @@ static bool parse_port(const char *text, unsigned *out)
            port <= 65535;
 }
 
-/* Cuts "[::1]:22" or "host:22" apart. */
+/* Cuts "[::1]:22" or "host:22" apart; "fe80::1" is whole. */
 static bool split_port(char *text, char **host, unsigned *port)
 {
     char *end = text[0] == '[' ? strchr(text, ']') : NULL;
-    char *colon = strrchr(end != NULL ? end : text, ':');
+    char *colon = strchr(end != NULL ? end : text, ':');
 
     *host = text + (text[0] == '[');
     if (text[0] == '[' && (end == NULL || (end[1] != '\0' && end[1] != ':')))
         return false;
     if (end != NULL)
         *end = '\0';
-    if (colon == NULL)
+    if (colon == NULL || strchr(colon + 1, ':') != NULL)
         return true;
     *colon = '\0';
     return parse_port(colon + 1, port);
@@ -79,11 +79,13 @@ void ssh_host_free(struct ssh_host *host)
     free(host->command);
     free(host->key);
     free(host->config);
+    free(host->known_hosts);
     *host = (struct ssh_host){ 0 };
 }
 
 static void list_arguments(const struct ssh_host *host, const char *port,
-                           const char *command, const char **arguments)
+                           const char *known_hosts, const char *command,
+                           const char **arguments)
 {
     static const char *const options[] = {
         "-T",
@@ -113,6 +115,10 @@ static void list_arguments(const struct ssh_host *host, const char *port,
         arguments[count++] = "-i";
         arguments[count++] = host->key;
     }
+    if (host->known_hosts != NULL) {
+        arguments[count++] = "-o";
+        arguments[count++] = known_hosts;
+    }
     if (host->port != 0) {
         arguments[count++] = "-p";
         arguments[count++] = port;
@@ -135,16 +141,20 @@ void make_plain(char *text)
 }
 
 int ssh_run(const struct ssh_host *host, const char *command, const char *input,
-            unsigned timeout_seconds, size_t output_bytes_max,
-            struct process_result *out, struct ds_error *err)
+            size_t input_bytes, unsigned timeout_seconds,
+            size_t output_bytes_max, struct process_result *out,
+            struct ds_error *err)
 {
     const char *arguments[ARGUMENT_COUNT_MAX];
     autofree char *port = text_format("%u", host->port);
+    autofree char *known_hosts =
+        text_format("UserKnownHostsFile=%s",
+                    host->known_hosts != NULL ? host->known_hosts : "");
     int result;
 
-    list_arguments(host, port, command, arguments);
-    result = process_run(arguments, input, input != NULL ? strlen(input) : 0,
-                         timeout_seconds, output_bytes_max, out, err);
+    list_arguments(host, port, known_hosts, command, arguments);
+    result = process_run(arguments, input, input_bytes, timeout_seconds,
+                         output_bytes_max, out, err);
     if (result != 0)
         return result;
     make_plain(out->errors);

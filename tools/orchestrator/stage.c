@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "stage.h"
+#include "nbd.h"
 #include "process.h"
 
 #include <errno.h>
@@ -81,7 +82,8 @@ static const struct step hooks[STAGE_RESTORE][2] = {
 
 static const struct step *const lists[] = { steps_preflight, steps_backup,
                                             steps_prepare,   steps_migrate,
-                                            steps_return,    steps_wait };
+                                            steps_return,    steps_wait,
+                                            steps_return_end };
 
 static const struct step *table[STEP_COUNT_MAX];
 static size_t table_count;
@@ -394,6 +396,8 @@ static int start_source_again(struct migration *migration,
         return fail(err, DS_ERR_REFUSED,
                     "start the source: %s is %s on the target",
                     migration->target_vm.name, hypervisor_state_name(state));
+    if (result == 0)
+        result = nbd_serve(&migration->vm, err);
     return result != 0 ? result
                        : migration->source->ops->start(migration->source,
                                                        migration->vm.name, err);
@@ -497,6 +501,7 @@ void migration_end(struct migration *migration)
     vm_free(&migration->vm);
     vm_free(&migration->target_vm);
     free(migration->backup_path);
+    texts_free(&migration->asides);
     free(migration->waits);
     *migration = (struct migration){ 0 };
 }

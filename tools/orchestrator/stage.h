@@ -38,6 +38,8 @@
  *              run-script      disks back from the backup
  *              source-off      see below
  *   migrate    shift-disks     remove the target's disks
+ *              copy-nvram      remove it
+ *              serve-disks     end the servers
  *              define-target   undefine it
  *              start-target    pull its plug
  *   wait       wait-target     nothing
@@ -50,7 +52,7 @@
  *
  * A test migration shifts the backup's clones, and undoes all of it in the
  * end. A return (stage_return.c) has steps of its own between source-off and
- * run-target.
+ * run-target, and one behind it.
  *
  * Source and target never run at once: start-target refuses while the source
  * is not off, and the restore while the target is not.
@@ -117,6 +119,7 @@ struct migration {
     bool source_was_running; /* at the beginning: from inspect */
     enum way way;            /* from choose-way */
     char *backup_path;       /* of this one's backup; from clone-backup */
+    struct texts asides;     /* disks that a return drops; from return-disks */
     char *waits;             /* for a person, for this: stop, no error */
 };
 
@@ -185,6 +188,7 @@ extern const struct step steps_prepare[];
 extern const struct step steps_migrate[];
 extern const struct step steps_return[];
 extern const struct step steps_wait[];
+extern const struct step steps_return_end[];
 
 /* What several of them do. */
 

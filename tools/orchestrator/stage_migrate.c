@@ -4,11 +4,14 @@
  * nothing, and are removed again when it cannot be. */
 #include "backup.h"
 #include "disks.h"
+#include "nbd.h"
 #include "stage.h"
 
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+
+#define MAKER_POLL_MS 1000
 
 static bool makes_target(const struct migration *migration)
 {
@@ -187,7 +190,127 @@ static int undo_shift(struct migration *migration, const json_t *before,
     return remove_files(before, err);
 }
 
+/* -- UEFI variables ------------------------------------------------------- */
+
+static bool has_nvram(const struct migration *migration)
+{
+    return makes_target(migration) && migration->target_vm.nvram_path != NULL;
+}
+
+static int before_nvram(struct migration *migration, json_t *before,
+                        struct ds_error *err)
+{
+    const char *path = migration->target_vm.nvram_path;
+
+    json_object_set_new(before, "file", json_string(path));
+    return !path_exists(path)
+               ? 0
+               : fail(err, DS_ERR_REFUSED, "%s is there already", path);
+}
+
+/* A test's source runs, and writes them: its backup's do not change. */
+static int copy_nvram(struct migration *migration, const json_t *before,
+                      json_t *after, struct ds_error *err)
+{
+    const char *from = migration->vm.nvram_path;
+    autofree char *clone = NULL;
+    uint64_t copied_bytes = 0;
+    int result = 0;
+
+    (void)after;
+    if (migration->kind == KIND_TEST)
+        result = backup_clone_of(migration->backup_path, from, &clone, err);
+    return result != 0
+               ? result
+               : file_clone(clone != NULL ? clone : from,
+                            json_string_value(json_object_get(before, "file")),
+                            false, &copied_bytes, err);
+}
+
+static int undo_nvram(struct migration *migration, const json_t *before,
+                      const json_t *after, struct ds_error *err)
+{
+    (void)migration, (void)after;
+    return file_remove(json_string_value(json_object_get(before, "file")), err);
+}
+
+/* -- disks that the target cannot open itself ----------------------------- */
+
+static bool serves_disks(const struct migration *migration)
+{
+    for (size_t i = 0; i < migration->target_vm.disk_count; i++)
+        if (migration->target_vm.disks[i].nbd_socket != NULL)
+            return makes_target(migration);
+    return false;
+}
+
+static int serve_disks(struct migration *migration, const json_t *before,
+                       json_t *after, struct ds_error *err)
+{
+    json_t *commands = json_array();
+
+    (void)before;
+    for (size_t i = 0; i < migration->target_vm.disk_count; i++) {
+        autofree char *command = nbd_command(&migration->target_vm.disks[i]);
+
+        migration_say(migration, MESSAGE_INFO,
+                      "served by NBD, until the host restarts; then: %s",
+                      command);
+        json_array_append_new(commands, json_string(command));
+    }
+    json_object_set_new(after, "commands", commands);
+    return nbd_serve(&migration->target_vm, err);
+}
+
+static int undo_serve(struct migration *migration, const json_t *before,
+                      const json_t *after, struct ds_error *err)
+{
+    (void)before, (void)after;
+    return nbd_end(&migration->target_vm, err);
+}
+
 /* -- the VM --------------------------------------------------------------- */
+
+/* The target's host may call the same place otherwise than we do. */
+static int define_named(struct migration *migration, struct ds_error *err)
+{
+    struct vm named = { 0 };
+    int result;
+
+    vm_copy(&named, &migration->target_vm);
+    vm_map_paths(&named, &migration->settings.target_paths);
+    result = migration->target->ops->define(migration->target, &named, err);
+    vm_free(&named);
+    return result;
+}
+
+/* As for the offline script: a deadline, or an end that `resume` goes on
+ * from. */
+static int wait_for_maker(struct migration *migration, struct ds_error *err)
+{
+    unsigned timeout = migration->settings.offline_timeout;
+    uint64_t begun = now_ns();
+    int result = -DS_ERR_SYSTEM;
+
+    if (timeout == 0) {
+        migration->waits = text_format("%s; then resume", err->message);
+        return 0;
+    }
+    migration_say(migration, MESSAGE_WARNING, "%s", err->message);
+    while (result != 0) {
+        if (migration_check_cancel(migration, err) != 0)
+            return -DS_ERR_CANCELLED;
+        if (now_ns() - begun >= (uint64_t)timeout * UINT64_C(1000000000))
+            return fail_errno(err, ETIMEDOUT, NULL,
+                              "nobody has made %s within %u s",
+                              migration->target_vm.name, timeout);
+        sleep_ms(MAKER_POLL_MS);
+        result = define_named(migration, err);
+        if (result != 0 && err->system_errno != EINPROGRESS)
+            return result;
+    }
+    return 0;
+}
 
 static int define_target(struct migration *migration, const json_t *before,
                          json_t *after, struct ds_error *err)
@@ -198,8 +321,9 @@ static int define_target(struct migration *migration, const json_t *before,
 
     (void)before;
     while (result != 0) {
-        result = migration->target->ops->define(migration->target,
-                                                &migration->target_vm, err);
+        result = define_named(migration, err);
+        if (result != 0 && err->system_errno == EINPROGRESS)
+            return wait_for_maker(migration, err);
         if (result == 0 || ++tries >= settings->create_tries)
             break;
         migration_say(migration, MESSAGE_WARNING,
@@ -228,6 +352,8 @@ static int undefine_target(struct migration *migration, const json_t *before,
         result = file_remove(vm->report_path, err);
     if (result == 0 && vm->console_path != NULL)
         result = file_remove(vm->console_path, err);
+    if (result == 0 && vm->by_hand_path != NULL)
+        result = file_remove(vm->by_hand_path, err);
     return result;
 }
 
@@ -247,8 +373,10 @@ int start_target(struct migration *migration, struct ds_error *err)
         return fail(err, DS_ERR_REFUSED,
                     "%s is %s on the source: both never run at once",
                     migration->vm.name, hypervisor_state_name(state));
-    return migration->target->ops->start(migration->target,
-                                         migration->target_vm.name, err);
+    result = nbd_serve(&migration->target_vm, err);
+    return result != 0 ? result
+                       : migration->target->ops->start(
+                             migration->target, migration->target_vm.name, err);
 }
 
 static int start_first(struct migration *migration, const json_t *before,
@@ -286,6 +414,17 @@ const struct step steps_migrate[] = {
       .before = before_shift,
       .run = shift_disks,
       .undo = undo_shift },
+    { .name = "copy-nvram",
+      .stage = STAGE_MIGRATE,
+      .wanted = has_nvram,
+      .before = before_nvram,
+      .run = copy_nvram,
+      .undo = undo_nvram },
+    { .name = "serve-disks",
+      .stage = STAGE_MIGRATE,
+      .wanted = serves_disks,
+      .run = serve_disks,
+      .undo = undo_serve },
     { .name = "define-target",
       .stage = STAGE_MIGRATE,
       .wanted = makes_target,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "disks.h"
+#include "nbd.h"
 #include "stage.h"
 
 #include <stdio.h>
@@ -13,22 +14,6 @@ static bool always(const struct migration *migration)
 
 /* -- inspect -------------------------------------------------------------- */
 
-/* The source's host may call the same place otherwise than we do. */
-static void map_path(const struct pairs *paths, char **path)
-{
-    for (size_t i = 0; i < paths->count && *path != NULL; i++) {
-        char *mapped;
-
-        if (!text_begins(*path, paths->items[i].from))
-            continue;
-        mapped = text_format("%s%s", paths->items[i].to,
-                             *path + strlen(paths->items[i].from));
-        free(*path);
-        *path = mapped;
-        return;
-    }
-}
-
 int migration_describe(struct migration *migration, struct ds_error *err)
 {
     autojson json_t *json = NULL;
@@ -38,9 +23,9 @@ int migration_describe(struct migration *migration, struct ds_error *err)
 
     if (result != 0)
         return result;
-    for (size_t i = 0; i < vm.disk_count; i++)
-        map_path(&migration->settings.paths, &vm.disks[i].path);
-    map_path(&migration->settings.paths, &vm.nvram_path);
+    vm_map_paths(&vm, &migration->settings.paths);
+    if (migration->kind == KIND_RETURN)
+        nbd_recognize(&vm);
     result = vm_check(&vm, migration->settings.vm_name, err);
     json = vm_to_json(&vm);
     if (result == 0)

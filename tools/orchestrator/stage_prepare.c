@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The guest's own part, as long as it runs in the source. */
+#include "nbd.h"
 #include "offline.h"
 #include "stage.h"
 
@@ -48,6 +49,7 @@ struct guest_address migration_guest(const struct migration *migration)
         .ssh_host = settings->guest_ssh,
         .ssh_port = settings->guest_ssh_port,
         .ssh_key = settings->ssh_key,
+        .ssh_config = settings->ssh_config,
         .ssh_known_hosts = settings->ssh_known_hosts,
     };
 }
@@ -282,10 +284,8 @@ static int wait_for_person(struct migration *migration, struct ds_error *err)
     return 0;
 }
 
-static int source_off(struct migration *migration, const json_t *before,
-                      json_t *after, struct ds_error *err)
+static int power_source_off(struct migration *migration, struct ds_error *err)
 {
-    (void)before, (void)after;
     if (migration->way == WAY_OFFLINE)
         return wait_for_person(migration, err);
     if (migration->way == WAY_ONLINE)
@@ -293,6 +293,18 @@ static int source_off(struct migration *migration, const json_t *before,
                              migration->settings.power_off_timeout, err);
     return power_off(migration, migration->source, migration->vm.name,
                      migration->settings.power_off_timeout, err);
+}
+
+static int source_off(struct migration *migration, const json_t *before,
+                      json_t *after, struct ds_error *err)
+{
+    int result = power_source_off(migration, err);
+
+    (void)before, (void)after;
+    /* On the way back its disks may be served by us, and held by that. */
+    if (result == 0 && migration->waits == NULL)
+        result = nbd_end(&migration->vm, err);
+    return result;
 }
 
 const struct step steps_prepare[] = {

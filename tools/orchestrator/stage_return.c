@@ -4,12 +4,20 @@
 #include "disks.h"
 #include "stage.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+/* What the original's disk is called meanwhile; the migration's number
+ * follows. */
 #define ASIDE ".diskshift-aside"
+
+static char *aside_of(const struct migration *migration, const char *path)
+{
+    return text_format("%s" ASIDE "-%lld", path, (long long)migration->id);
+}
 
 static bool returns(const struct migration *migration)
 {
@@ -21,7 +29,10 @@ static int original(struct migration *migration, struct vm *out,
 {
     int result = migration->target->ops->describe(
         migration->target, migration->target_vm.name, out, err);
+    struct pairs ours = pairs_reversed(&migration->settings.target_paths);
 
+    vm_map_paths(out, &ours);
+    pairs_free(&ours);
     if (result == 0 && out->disk_count != migration->vm.disk_count) {
         result = fail(err, DS_ERR_REFUSED,
                       "%s has %zu disks there and %zu here: they cannot be "
@@ -32,15 +43,42 @@ static int original(struct migration *migration, struct vm *out,
     return result;
 }
 
+/* Those that earlier returns have left beside `path`. */
+static void list_asides(const char *path, json_t *list)
+{
+    autofree char *directory = path_directory(path);
+    autofree char *begin = text_format("%s" ASIDE, path_name(path));
+    DIR *entries = opendir(directory);
+    struct dirent *entry;
+
+    if (entries == NULL)
+        return;
+    while ((entry = readdir(entries)) != NULL) {
+        const char *rest = entry->d_name + strlen(begin);
+
+        if (text_begins(entry->d_name, begin) &&
+            (*rest == '\0' ||
+             (*rest == '-' && strspn(rest + 1, "0123456789") > 0 &&
+              rest[1 + strspn(rest + 1, "0123456789")] == '\0'))) {
+            autofree char *old = path_join(directory, entry->d_name);
+
+            json_array_append_new(list, json_string(old));
+        }
+    }
+    closedir(entries);
+}
+
 static int add_pair(const struct vm_disk *from, const struct vm_disk *to,
-                    json_t *list, struct ds_error *err)
+                    json_t *list, json_t *asides, struct ds_error *err)
 {
     struct texts files = { 0 };
     json_t *names = json_array();
     int result = disk_files(to, &files, err);
 
-    for (size_t i = 0; i < files.count; i++)
+    for (size_t i = 0; i < files.count; i++) {
         json_array_append_new(names, json_string(files.items[i]));
+        list_asides(files.items[i], asides);
+    }
     json_array_append_new(
         list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "name", from->name,
                         "from", from->path, "from_format", from->format, "to",
@@ -52,13 +90,15 @@ static int add_pair(const struct vm_disk *from, const struct vm_disk *to,
 static int before_return(struct migration *migration, json_t *before,
                          struct ds_error *err)
 {
-    json_t *list = json_array();
+    json_t *list = json_array(), *asides = json_array();
     struct vm vm = { 0 };
     int result = original(migration, &vm, err);
 
     json_object_set_new(before, "disks", list);
+    json_object_set_new(before, "asides", asides);
     for (size_t i = 0; i < vm.disk_count && result == 0; i++)
-        result = add_pair(&migration->vm.disks[i], &vm.disks[i], list, err);
+        result =
+            add_pair(&migration->vm.disks[i], &vm.disks[i], list, asides, err);
     vm_free(&vm);
     return result;
 }
@@ -69,14 +109,15 @@ static const char *member(const json_t *disk, const char *key)
 }
 
 /* A file that stands aside is the original; what has its name is ours. */
-static int put_aside(const json_t *disk, struct ds_error *err)
+static int put_aside(const struct migration *migration, const json_t *disk,
+                     struct ds_error *err)
 {
     json_t *file;
     size_t i;
 
     json_array_foreach (json_object_get(disk, "files"), i, file) {
         const char *path = json_string_value(file);
-        autofree char *aside = text_format("%s" ASIDE, path);
+        autofree char *aside = aside_of(migration, path);
 
         if (!path_exists(aside) && rename(path, aside) != 0)
             return fail_errno(err, errno, path, "put aside");
@@ -92,14 +133,15 @@ static int remove_ours(const json_t *disk, struct ds_error *err)
     return result != 0 ? result : file_remove(partial, err);
 }
 
-static int put_back(const json_t *disk, struct ds_error *err)
+static int put_back(const struct migration *migration, const json_t *disk,
+                    struct ds_error *err)
 {
     json_t *file;
     size_t i;
 
     json_array_foreach (json_object_get(disk, "files"), i, file) {
         const char *path = json_string_value(file);
-        autofree char *aside = text_format("%s" ASIDE, path);
+        autofree char *aside = aside_of(migration, path);
 
         if (path_exists(aside) && rename(aside, path) != 0)
             return fail_errno(err, errno, path, "put back");
@@ -118,7 +160,7 @@ static int shift_back(struct migration *migration, const json_t *disk,
         .to_format = member(disk, "format"),
         .require_clone = migration->settings.require_clone,
     };
-    int result = put_aside(disk, err);
+    int result = put_aside(migration, disk, err);
 
     if (result == 0)
         result = remove_ours(disk, err);
@@ -157,16 +199,71 @@ static int undo_return(struct migration *migration, const json_t *before,
     size_t i;
     int result = 0;
 
-    (void)migration, (void)after;
+    (void)after;
     json_array_foreach (json_object_get(before, "disks"), i, disk) {
-        autofree char *aside = text_format("%s" ASIDE, member(disk, "to"));
+        autofree char *aside = aside_of(migration, member(disk, "to"));
 
         if (result == 0 && path_exists(aside))
             result = remove_ours(disk, err);
         if (result == 0)
-            result = put_back(disk, err);
+            result = put_back(migration, disk, err);
     }
     return result;
+}
+
+/* What goes when all is well: what earlier returns have kept, and this one's
+ * if it is not to be kept. */
+static int recall_return(struct migration *migration, const json_t *before,
+                         const json_t *after, struct ds_error *err)
+{
+    json_t *disk, *file;
+    size_t i, j;
+
+    (void)after, (void)err;
+    texts_free(&migration->asides);
+    json_array_foreach (json_object_get(before, "asides"), i, file)
+        texts_add(&migration->asides, json_string_value(file));
+    if (migration->settings.backup_keep)
+        return 0;
+    json_array_foreach (json_object_get(before, "disks"), i, disk) {
+        json_array_foreach (json_object_get(disk, "files"), j, file) {
+            autofree char *aside = aside_of(migration, json_string_value(file));
+
+            texts_add(&migration->asides, aside);
+        }
+    }
+    return 0;
+}
+
+static bool drops_aside(const struct migration *migration)
+{
+    return returns(migration) && migration->asides.count > 0;
+}
+
+static int drop_aside(struct migration *migration, const json_t *before,
+                      json_t *after, struct ds_error *err)
+{
+    int result = 0;
+
+    (void)before, (void)after;
+    for (size_t i = 0; i < migration->asides.count && result == 0; i++) {
+        migration_say(migration, MESSAGE_INFO, "removed: %s",
+                      migration->asides.items[i]);
+        result = file_remove(migration->asides.items[i], err);
+    }
+    return result;
+}
+
+static int undo_drop(struct migration *migration, const json_t *before,
+                     const json_t *after, struct ds_error *err)
+{
+    (void)before, (void)after;
+    return migration->settings.backup_keep
+               ? 0
+               : fail(err, DS_ERR_REFUSED,
+                      "the disks that %s had before it returned were not to "
+                      "be kept",
+                      migration->target_vm.name);
 }
 
 const struct step steps_return[] = {
@@ -175,6 +272,16 @@ const struct step steps_return[] = {
       .wanted = returns,
       .before = before_return,
       .run = return_disks,
+      .recall = recall_return,
       .undo = undo_return },
     { .name = NULL, .stage = STAGE_MIGRATE },
+};
+
+const struct step steps_return_end[] = {
+    { .name = "drop-aside",
+      .stage = STAGE_WAIT,
+      .wanted = drops_aside,
+      .run = drop_aside,
+      .undo = undo_drop },
+    { .name = NULL, .stage = STAGE_WAIT },
 };

@@ -94,7 +94,7 @@ int verbs_crew(const struct options *options, struct crew *crew,
             tell_outcome(&record);
         status = job_status(&crew->items[i], &record, status);
         if (crew->items[i].result != 0 && record.error == NULL)
-            print_error(&crew->items[i].error);
+            tell_error(&crew->items[i].error);
         migration_record_free(&record);
     }
     journal_close(journal);
@@ -297,9 +297,15 @@ int verb_rollback(const struct options *options, struct ds_error *err)
 static void turn_round(struct settings *settings)
 {
     char *uri = settings->source_uri, *name = settings->vm_name;
+    struct pairs paths = settings->paths;
+    struct pairs target_paths = settings->target_paths;
 
     settings->source_uri = settings->target_uri;
     settings->target_uri = uri;
+    settings->paths = pairs_reversed(&settings->target_paths);
+    settings->target_paths = pairs_reversed(&paths);
+    pairs_free(&paths);
+    pairs_free(&target_paths);
     settings->vm_name =
         settings->target_name != NULL ? settings->target_name : text_copy(name);
     settings->target_name = name;

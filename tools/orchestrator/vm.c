@@ -58,6 +58,7 @@ static const struct member disk_members[] = {
     YES(struct vm_disk, read_only),
     YES(struct vm_disk, shared),
     YES(struct vm_disk, independent),
+    TEXT(struct vm_disk, nbd_socket),
 };
 
 static const struct member nic_members[] = {
@@ -96,6 +97,7 @@ static const struct member vm_members[] = {
     UNSIGNED(struct vm, removable_count),
     TEXT(struct vm, report_path),
     TEXT(struct vm, console_path),
+    TEXT(struct vm, by_hand_path),
     TEXT(struct vm, native),
 };
 

@@ -56,6 +56,8 @@ struct vm_disk {
     bool read_only;
     bool shared;      /* other VMs write it as well */
     bool independent; /* left out of snapshots by the hypervisor */
+    char *nbd_socket; /* a server of ours gives it out here, as raw: see nbd.h;
+                         NULL: the hypervisor opens the path itself */
 };
 
 enum vm_link { VM_LINK_NETWORK, VM_LINK_BRIDGE, VM_LINK_USER, VM_LINK_OTHER };
@@ -101,6 +103,8 @@ struct vm {
     char *report_path;  /* target: where the guest's second port writes script
                            2's result, on the target's host; or NULL */
     char *console_path; /* target: the serial console's file; or NULL */
+    char *by_hand_path; /* target: where a driver may put a file for a person
+                           who has to make the VM; as this host names it */
     char *native;       /* the hypervisor's own text: domain XML, VMX */
 };
 
@@ -113,6 +117,11 @@ int vm_add_nic(struct vm *vm, struct vm_nic **out, struct ds_error *err);
  * that does not multiply to the count, two NICs with one MAC ... `from` names
  * the file or URI in messages. */
 int vm_check(const struct vm *vm, const char *from, struct ds_error *err);
+
+struct pairs;
+/** Name its files as another host does: the first pair whose `from` a path
+ * begins with, as whole names, is replaced. */
+void vm_map_paths(struct vm *vm, const struct pairs *paths);
 
 /** Any common way to write one (aa-bb-.., aabb..) to "aa:bb:..". ARG. */
 int vm_mac_parse(const char *text, char mac[18], struct ds_error *err);

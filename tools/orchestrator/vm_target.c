@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the target is, as the plan's maps make it of the source. */
+/* What the target is, as the plan's maps make it of the source. Its files have
+ * our names here; the host's, where they are others, come last (define). */
+#include "nbd.h"
 #include "stage.h"
 
 #include <stdio.h>
@@ -75,9 +77,21 @@ static void make_plain(char *name)
             *name = '-';
 }
 
-static int plan_disk(const struct settings *settings, struct vm *vm,
+/* A disk that the target cannot open itself is given to it by a server. */
+static bool is_served(const struct migration *migration)
+{
+    const struct settings *settings = &migration->settings;
+
+    return settings->serve_nbd &&
+           (migration->target->can & HYPERVISOR_CAN_NBD) != 0 &&
+           migration->target->ops->runs_format(migration->target,
+                                               settings->format, NULL) == 0;
+}
+
+static int plan_disk(const struct migration *migration, struct vm *vm,
                      size_t index, const char *directory, struct ds_error *err)
 {
+    const struct settings *settings = &migration->settings;
     struct vm_disk *disk = &vm->disks[index];
     autofree char *file = text_format("%s-%s.%s", vm->name,
                                       disk->name != NULL ? disk->name : "disk",
@@ -89,6 +103,8 @@ static int plan_disk(const struct settings *settings, struct vm *vm,
     disk->path = path_join(directory, file);
     text_set(&disk->format, settings->format);
     text_set(&disk->member, NULL);
+    free(disk->nbd_socket);
+    disk->nbd_socket = is_served(migration) ? nbd_socket_of(disk->path) : NULL;
     if (result == 0)
         name_disk(vm, index);
     return result;
@@ -135,6 +151,16 @@ static void name_vm(const struct migration *migration, struct vm *vm)
         text_set(&vm->uuid, NULL);
 }
 
+static bool moves_nvram(const struct migration *migration)
+{
+    const struct vm *vm = &migration->vm;
+
+    return vm->firmware == VM_FIRMWARE_UEFI && vm->nvram_path != NULL &&
+           (migration->source->can & migration->target->can &
+            HYPERVISOR_CAN_NVRAM) != 0 &&
+           path_exists(vm->nvram_path);
+}
+
 static void place_files(const struct migration *migration,
                         const char *directory, struct vm *vm)
 {
@@ -143,6 +169,15 @@ static void place_files(const struct migration *migration,
     autofree char *console =
         text_format("%s.%lld.console", vm->name, (long long)migration->id);
 
+    autofree char *nvram =
+        text_format("%s.%lld.nvram", vm->name, (long long)migration->id);
+    autofree char *by_hand =
+        text_format("%s.%lld.vmx", vm->name, (long long)migration->id);
+
+    if (moves_nvram(migration))
+        vm->nvram_path = path_join(directory, nvram);
+    if ((migration->target->can & HYPERVISOR_CAN_BY_HAND) != 0)
+        vm->by_hand_path = path_join(directory, by_hand);
     if ((migration->target->can & HYPERVISOR_CAN_REPORT) == 0)
         return;
     vm->report_path = path_join(directory, report);
@@ -171,9 +206,47 @@ int vm_for_target(const struct migration *migration, struct vm *out,
     out->passthrough_count = 0;
     out->removable_count = 0;
     for (size_t i = 0; i < out->disk_count && result == 0; i++)
-        result = plan_disk(settings, out, i, directory, err);
+        result = plan_disk(migration, out, i, directory, err);
     for (size_t i = 0; i < out->nic_count; i++)
         plan_nic(migration, &out->nics[i]);
     place_files(migration, directory, out);
     return result;
+}
+
+/* -- names of other hosts ------------------------------------------------- */
+
+/* "/mnt/ds1" begins "/mnt/ds1/web", not "/mnt/ds10/web". */
+static bool begins_path(const char *path, const char *with)
+{
+    size_t length = strlen(with);
+
+    return text_begins(path, with) &&
+           (path[length] == '\0' || strchr("/ ]:", path[length]) != NULL ||
+            (length > 0 && strchr("/ ]:", with[length - 1]) != NULL));
+}
+
+static void map_path(const struct pairs *paths, char **path)
+{
+    for (size_t i = 0; i < paths->count && *path != NULL; i++) {
+        const char *from = paths->items[i].from;
+        char *mapped;
+
+        if (!begins_path(*path, from))
+            continue;
+        mapped = text_format("%s%s", paths->items[i].to, *path + strlen(from));
+        free(*path);
+        *path = mapped;
+        return;
+    }
+}
+
+void vm_map_paths(struct vm *vm, const struct pairs *paths)
+{
+    for (size_t i = 0; i < vm->disk_count; i++) {
+        map_path(paths, &vm->disks[i].path);
+        map_path(paths, &vm->disks[i].nbd_socket);
+    }
+    map_path(paths, &vm->nvram_path);
+    map_path(paths, &vm->report_path);
+    map_path(paths, &vm->console_path);
 }
