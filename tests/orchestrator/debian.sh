@@ -3,8 +3,8 @@
 # A real Debian guest moves and comes back under a real libvirt: VMDK on XFS,
 # i440fx, IDE, e1000 with static addresses, an initramfs without virtio and an
 # fstab by /dev/sda1, to q35, virtio, qcow2. The script is the generator's, its
-# way in the guest's agent. Then rollback; then again, to VHDX served by NBD;
-# then back, with what was written since. Some ten minutes: QEMU emulates.
+# way in the guest's agent. Then rollback; then again; then back, with what was
+# written since. A quarter to half an hour: QEMU emulates.
 . "$(dirname "$0")/../lib/lib.bash"
 . "$(dirname "$0")/lib.bash"
 DS_GUEST=${DS_GUEST:-$DS_TEST_DIR/../guest/debian}
