@@ -50,6 +50,15 @@ link_mac() {
     printf '%s\n' "$link_address" | tr ABCDEF abcdef
 }
 
+# links_below: of interfaces that stand on others, a table of both names.
+links_below() {
+    for below_path in "$NET"/*/lower_*; do
+        [ -e "$below_path" ] || continue
+        below_name=${below_path#"$NET"/}
+        row "${below_name%%/*}" "${below_path##*/lower_}"
+    done
+}
+
 # nics_now: the NICs of this moment, a table of MAC address and name.
 nics_now() {
     links | while read -r nics_name; do

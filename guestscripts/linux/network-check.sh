@@ -10,23 +10,31 @@
 ADDRESS_WAIT=@ADDRESS_WAIT@
 
 # What static settings must have given, by the interfaces' names of now:
-# "address NAME ADDRESS/PREFIX", "route FAMILY DESTINATION GATEWAY NAME"
+# "address NAME ADDRESS/PREFIX", "route FAMILY DESTINATION GATEWAY NAME". What is
+# called after a NIC (ens3.100) is now called after its new name, or, where the
+# manager has it as a name of its own (netplan), as before over the renamed NIC.
 network_expected() {
+    links_below >"$WORK/below"
     awk "$AWK"'
         FILENAME == ARGV[1] { now[$2] = $3; next }
-        function name(s,  k) {
+        FILENAME == ARGV[2] { below[$1, $2] = 1; next }
+        function name(s,  k, after) {
             if (s in now) return now[s]
-            for (k in now) if (index(s, k ".") == 1)
-                return now[k] substr(s, length(k) + 1)
+            for (k in now) if (index(s, k ".") == 1) {
+                after = now[k] substr(s, length(k) + 1)
+                return (s, now[k]) in below && !((after, now[k]) in below) ? \
+                    s : after
+            }
             return s
         }
-        FILENAME == ARGV[2] {
+        FILENAME == ARGV[3] {
             if ($6 == "no" && $5 == "global") print "address", name($1), $3 "/" $4
             next
         }
         $8 !~ /^(dhcp|ra|redirect)$/ && $9 == "unicast" {
             print "route", $1, $2, $3, name($4)
-        }' "$NETWORK_MAP" "$WORK/tables/addresses" "$WORK/tables/routes"
+        }' "$NETWORK_MAP" "$WORK/below" "$WORK/tables/addresses" \
+        "$WORK/tables/routes"
 }
 
 network_has() {
