@@ -10,6 +10,10 @@
 
 #include "store.h"
 
+#ifndef XFS_SUPER_MAGIC
+#define XFS_SUPER_MAGIC 0x58465342
+#endif
+
 extern const struct ds_store_ops local_store_ops;
 
 /* How this process came by the file decides what may be done with it. */
@@ -22,6 +26,10 @@ struct local_target {
     bool discarded;     /* it has no name */
     bool holds_old;     /* a whole file was cloned into it: ranges that were
                            never written may hold bytes */
+    /* local_run.c; several threads may write: */
+    _Atomic uint64_t written_end_bytes; /* of the last write */
+    _Atomic unsigned waiting_count; /* of writes apart from each other, which
+                                       are not on their way to storage yet */
 };
 
 struct local_file {

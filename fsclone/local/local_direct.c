@@ -31,9 +31,6 @@
 #include "arith.h"
 #include "local.h"
 
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 #define ALIGN_BYTES UINT64_C(4096)
 #define DIRECT_BYTES_MIN (UINT64_C(128) * 1024)
 #define NONE (-1)

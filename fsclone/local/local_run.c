@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <stdatomic.h>
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
 
 #define TICK_NS INT64_C(100000000)
 #define ZEROS_BYTES ((size_t)256 * 1024)
+#define WAITING_COUNT_MAX 64u
 
 bool local_progress_tick(struct local_progress *progress)
 {
@@ -150,6 +152,31 @@ static int run_repeat(struct local_file *target, struct ds_op *op)
                              op->target_offset_bytes);
 }
 
+/* XFS goes through all that waits in memory at each clone into a file of few
+ * extents: pages that lie apart are sent on their way while more are made. */
+static void begin_flush(struct local_file *target, const struct ds_op *op)
+{
+    struct local_target *state = &target->target;
+    uint64_t before = atomic_exchange(
+        &state->written_end_bytes, op->target_offset_bytes + op->length_bytes);
+    if (op->target_offset_bytes == before ||
+        atomic_fetch_add(&state->waiting_count, 1) + 1 < WAITING_COUNT_MAX)
+        return;
+    atomic_store(&state->waiting_count, 0);
+    if (local_magic(target->fd) == XFS_SUPER_MAGIC)
+        (void)sync_file_range(target->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
+static int run_write(struct local_file *target, const struct ds_op *op)
+{
+    local_reserve_alone(target, op->target_offset_bytes, op->length_bytes);
+    int rc = local_write_large(target, op->data, op->length_bytes,
+                               op->target_offset_bytes);
+    if (rc == 0)
+        begin_flush(target, op);
+    return rc;
+}
+
 static int run_single(const struct ds_run *run, struct ds_op *op)
 {
     struct local_file *target = local_of(run->targets[op->target_index]);
@@ -164,9 +191,7 @@ static int run_single(const struct ds_run *run, struct ds_op *op)
     case DS_OP_CLONE_FILE:
         return local_clone_file(run, op);
     case DS_OP_WRITE:
-        local_reserve_alone(target, op->target_offset_bytes, op->length_bytes);
-        return local_write_large(target, op->data, op->length_bytes,
-                                 op->target_offset_bytes);
+        return run_write(target, op);
     case DS_OP_REPEAT:
         return run_repeat(target, op);
     case DS_OP_ZERO:

@@ -15,9 +15,6 @@
 #include "fail.h"
 #include "local.h"
 
-#ifndef XFS_SUPER_MAGIC
-#define XFS_SUPER_MAGIC 0x58465342
-#endif
 #ifndef OCFS2_SUPER_MAGIC
 #define OCFS2_SUPER_MAGIC 0x7461636f
 #endif
