@@ -2,15 +2,14 @@
 #include "guid.h"
 
 #include <stdio.h>
-#include <sys/random.h>
+
+#include <openssl/rand.h>
 
 #include "fail.h"
 
-/* The kernel's own: what names a disk needs no generator that takes more than
- * a small conversion does to be set up. So few come whole or not at all. */
-static int random_bytes(uint8_t *bytes, size_t count, struct ds_error *err)
+static int random_bytes(uint8_t *bytes, int count, struct ds_error *err)
 {
-    if (getrandom(bytes, count, 0) != (ssize_t)count)
+    if (RAND_bytes(bytes, count) != 1)
         return ds_fail(err, DS_ERR_SYSTEM, "random generator failed");
     return 0;
 }
