@@ -110,8 +110,9 @@ judge() {
     local lib=$1/upper/var/lib
     state_of "$1" "$1/after.json" || : >"$1/after.json"
     {
-        diff <(jq -S -s -f "$guest/state.jq" "$guest/fixtures/$2/ip.json") \
-            "$1/before.json" || echo "the source is not what is on record"
+        [[ -n ${DS_GUEST_RECORD:-} ]] ||
+            diff <(jq -S -s -f "$guest/state.jq" "$guest/fixtures/$2/ip.json") \
+                "$1/before.json" || echo "the source is not what is on record"
         jq -e '.interfaces | map(.addresses) | flatten | length > 0' \
             "$1/before.json" >/dev/null || echo "the source has no address"
         diff "$1/before.json" "$1/after.json"
@@ -167,7 +168,8 @@ in_kernel() {
     *) check "all of them came to their end" grep -q '^# [0-9]* cases' cases ;;
     esac
     for line in record.*; do
-        cp "$line" "$guest/fixtures/${line#record.}/ip.json"
+        # With and without udev: the source was the same.
+        tail -n 5 "$line" >"$guest/fixtures/${line#record.}/ip.json"
     done
 }
 
