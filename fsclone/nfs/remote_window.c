@@ -17,7 +17,7 @@
 #include "fail.h"
 #include "remote.h"
 
-/* Below it what lies around is read. */
+/* Up to it what lies around is read, too. */
 #define SMALL_BYTES ((size_t)64 * 1024)
 #define GROWTH 4u
 
@@ -62,7 +62,7 @@ static void choose(struct remote_file *file, uint64_t offset_bytes,
         length = ds_min_u64((uint64_t)file->window_length_bytes * GROWTH,
                             REMOTE_WINDOW_BYTES_MAX);
         length = ds_max_u64(length, REMOTE_WINDOW_BYTES);
-    } else if (length_bytes < SMALL_BYTES) {
+    } else if (length_bytes <= SMALL_BYTES) {
         begin = ds_align_down(offset_bytes, REMOTE_WINDOW_BYTES);
         length = REMOTE_WINDOW_BYTES;
     }

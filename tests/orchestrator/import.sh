@@ -59,6 +59,14 @@ status "an OVA becomes a VM" 0 take web.ova --target-name packed \
 check "an OVA's disk is the same" qemu-img compare -q -f raw -F qcow2 \
     "$run/disk.img" "$(echo "$mount"/target/packed-*.qcow2)"
 
+(cd "$mount/vm" && mkdisk dense 3M 9 second.raw >/dev/null &&
+    "$DISKSHIFT" convert web.vmdk second.raw two.ova >/dev/null)
+status "an OVA of two disks becomes a VM" 0 take two.ova --target-name two \
+    --accept-warnings
+check "each of its disks is its own" bash -c "
+    qemu-img compare -q -f raw -F qcow2 '$run/disk.img' '$mount'/target/two-*1.qcow2 &&
+    qemu-img compare -q -f raw -F qcow2 '$mount/vm/second.raw' '$mount'/target/two-*2.qcow2"
+
 packed=$(fake list --json | jq '.migrations[-1].id')
 for form in '' --json; do
     status "report $form" 0 fake report "$packed" $form

@@ -171,12 +171,16 @@ static struct ds_target_spec spec_of(const struct shift *shift)
                                     .option_count = shift->option_count };
 }
 
+static struct ds_open_options source_of(const struct shift *shift)
+{
+    return (struct ds_open_options){ .format = shift->from_format,
+                                     .member = shift->from_member };
+}
+
 int shift_plan(const struct shift *shift, struct texts *files,
                struct ds_totals *totals, struct ds_error *err)
 {
-    const struct ds_open_options open_options = { .format = shift->from_format,
-                                                  .member =
-                                                      shift->from_member };
+    const struct ds_open_options open_options = source_of(shift);
     const struct ds_convert_options options = { .require_clone =
                                                     shift->require_clone };
     const struct ds_target_spec spec = spec_of(shift);
@@ -199,8 +203,7 @@ int shift_plan(const struct shift *shift, struct texts *files,
 static void *run_shift(void *user)
 {
     struct shift *shift = user;
-    const struct ds_open_options open_options = { .format = shift->from_format,
-                                                  .for_conversion = true };
+    struct ds_open_options open_options = source_of(shift);
     const struct ds_convert_options options = {
         .require_clone = shift->require_clone,
         .progress = shift->progress,
@@ -209,6 +212,7 @@ static void *run_shift(void *user)
     const struct ds_target_spec spec = spec_of(shift);
     autodisk struct ds_disk *disk = NULL;
 
+    open_options.for_conversion = true;
     shift->result =
         ds_disk_open(shift->from, &open_options, &disk, &shift->error);
     if (shift->result == 0)
