@@ -14,7 +14,8 @@
 boot_names() {
     for boot_file in "$@"; do
         [ ! -f "$boot_file" ] || cat "$boot_file"
-    done | grep -v '^[[:space:]]*#' | tr '[:space:]="'\''(),:' '\n' |
+    done | grep -v '^[[:space:]]*#' | tr '[:space:]="'\''(),' '\n' |
+        sed 's|^\(/dev/[^/:]*\):.*|\1|' |
         grep -xE '/dev/(sd[a-z]+|hd[a-z]|vd[a-z]+|xvd[a-z]+|nvme[0-9]+n[0-9]+p?|mmcblk[0-9]+p?)[0-9]*|/dev/disk/by-(id|path)/.*' |
         sort -u
 }

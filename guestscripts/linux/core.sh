@@ -71,7 +71,7 @@ function json(s,  i, n, c, out) {
         c = substr(s, i, n == 0 ? 1 : n)
         if (n == 0) { n = 1; out = out "\\ufffd" }
         else if (c == "\"" || c == "\\") out = out "\\" c
-        else if (ord[c] < 32 || ord[c] == 127)
+        else if (n == 1 && (ord[c] < 32 || ord[c] == 127))
             out = out sprintf("\\u%04x", ord[c])
         else out = out c
     }

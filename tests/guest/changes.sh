@@ -110,6 +110,75 @@ for kind in systemd openrc sysv-numbered local; do
     check "$kind: nothing waits" not_armed
 done
 
+# What names a disk by where it hangs, and a host by what could be code. The
+# disk is a loop device by the name sda1, in a /dev of the machine's own.
+disk=$(fs_make ext4 16M)
+disk=$(findmnt -no SOURCE "$disk")
+uuid=$(blkid -o value -s UUID "$disk")
+hostile='a"b'"'"'$(touch pwned)`touch pwned`%sü;\n'
+domain='ex%s.ü$(touch${IFS}pwned)`pwned`"'
+init="mount -t tmpfs -o mode=755 tmpfs /dev
+    mknod -m 666 /dev/null c 1 3; mknod -m 666 /dev/urandom c 1 9
+    mknod /dev/sda1 b $((0x$(stat -c %t "$disk"))) $((0x$(stat -c %T "$disk")))
+    ln -s /proc/self/fd /dev/fd; mkdir -p /dev/disk/by-path
+    ln -s ../../sda1 /dev/disk/by-path/pci-0000:00:10.0-part1
+    cat /hostname >/proc/sys/kernel/hostname"
+machine_make identity
+etc=$place/upper/etc
+mkdir -p "$etc/default" "$etc/initramfs-tools/conf.d" "$etc/lvm/devices" \
+    "$place/upper/boot/grub"
+printf '%s' "$hostile" >"$place/upper/hostname"
+printf 'search %s\nnameserver 10.0.2.3\n' "$domain" >"$etc/resolv.conf"
+printf '%s\n' '# /dev/sda1 stays here' \
+    '/dev/sda1  /  ext4  errors=remount-ro  0 1' \
+    '/dev/disk/by-path/pci-0000:00:10.0-part1 /data ext4 noauto 0 0' \
+    '/dev/sda10 /other ext4 noauto 0 0' >"$etc/fstab"
+echo 'swap /dev/sda1 /dev/urandom swap' >"$etc/crypttab"
+printf '%s\n' 'GRUB_DISABLE_LINUX_UUID=true' \
+    'GRUB_CMDLINE_LINUX="quiet root=/dev/sda1 resume=/dev/sda1"' \
+    >"$etc/default/grub"
+echo 'linux /vmlinuz root=/dev/sda1 ro resume=/dev/sda10' \
+    >"$place/upper/boot/grub/grub.cfg"
+echo 'RESUME=/dev/sda1' >"$etc/initramfs-tools/conf.d/resume"
+echo 'IDTYPE=sys_serial IDNAME=x DEVNAME=/dev/sda1 PVID=y' \
+    >"$etc/lvm/devices/system.devices"
+boot 1 ":"
+tree >"$place/tree"
+cp "$place/upper/boot/grub/grub.cfg" "$place/grub.cfg"
+boot 1 "sh /first.sh"
+cp "$place/upper/var/lib/diskshift/guest.json" "$run/identity.json"
+check "fstab: by UUID, what is not there and comments as they were" \
+    diff "$etc/fstab" - <<END
+# /dev/sda1 stays here
+UUID=$uuid  /  ext4  errors=remount-ro  0 1
+UUID=$uuid /data ext4 noauto 0 0
+/dev/sda10 /other ext4 noauto 0 0
+END
+check "what is not there is told" grep -q '/dev/sda10 is named and not there' \
+    "$place/upper/var/lib/diskshift/log"
+check "crypttab: by UUID" grep -qx "swap UUID=$uuid /dev/urandom swap" \
+    "$etc/crypttab"
+check "GRUB's words: by UUID" grep -qx \
+    "GRUB_CMDLINE_LINUX=\"quiet root=UUID=$uuid resume=UUID=$uuid\"" \
+    "$etc/default/grub"
+check "and it goes on so" grep -qx 'GRUB_DISABLE_LINUX_UUID=false' \
+    "$etc/default/grub"
+check "the boot loader's file: by UUID" grep -qx \
+    "linux /vmlinuz root=UUID=$uuid ro resume=/dev/sda10" \
+    "$place/upper/boot/grub/grub.cfg"
+check "resume: by UUID" grep -qx "RESUME=UUID=$uuid" \
+    "$etc/initramfs-tools/conf.d/resume"
+check "LVM's list of devices is away" test ! -e "$etc/lvm/devices/system.devices"
+check "a host's name is a value" jq -e --arg name "$hostile" \
+    '.guest.hostname == $name' "$run/identity.json"
+check "a domain is a value" jq -e --arg name "$domain" '.dns.search == [$name]' \
+    "$run/identity.json"
+check "nothing of them has run" test -z "$(find "$place/upper" -name 'pwned*')"
+boot 1 "sh /first.sh --undo"
+check "all of it undone" same_tree tree
+check "the boot loader's file too" cmp "$place/grub.cfg" \
+    "$place/upper/boot/grub/grub.cfg"
+
 init=:
 machine_make second
 boot 1 "sh /first.sh"
