@@ -4,18 +4,21 @@
  * goes through:
  *
  *     nfs_proxy PORT ADDRESS ADDRESS_PORT
- *         [cut|drop|delay FIRST [COUNT] | lose PROCEDURE | late MILLISECONDS]
+ *         [cut|drop|delay|noise|word|shorten|swell FIRST [COUNT] |
+ *          lose PROCEDURE | late MILLISECONDS]
  *
  *   each call         a line "PROGRAM VERSION PROCEDURE [OPERATION]" on stdout,
  *                     of a compound of NFSv4 the operation that tells its kind
  *   cut FIRST         the connection ends in place of the FIRST-th reply
  *   drop FIRST        that reply is not handed on
- *   lose PROCEDURE    the first reply to a call of that procedure of NFSv3 is
- *                     not handed on
- *   late MILLISECONDS each reply is handed on so much later, as if the server
- *                     were far away: those that come together go together. A
- *                     line "flying N" when more calls than ever have no reply
- *   delay FIRST COUNT these calls are not handed on but put off (JUKEBOX,
+ *   noise FIRST       that reply is noise behind its number
+ *   word FIRST        one word of its results, another for each FIRST, is all
+ * ones shorten FIRST     it ends in its middle swell FIRST       its record is
+ * said to be the longest there can be lose PROCEDURE    the first reply to a
+ * call of that procedure of NFSv3 is not handed on late MILLISECONDS each reply
+ * is handed on so much later, as if the server were far away: those that come
+ * together go together. A line "flying N" when more calls than ever have no
+ * reply delay FIRST COUNT these calls are not handed on but put off (JUKEBOX,
  *                     DELAY), counted from FIRST
  *
  * Calls and replies are counted from 1, over all connections. It knows RPC
@@ -266,6 +269,42 @@ static int hand_on(struct pair *pair)
     return -1;
 }
 
+/* A reply from a server that means ill, or has no memory left. Behind the
+ * number stand the kind of message, four words of RPC, then the results. */
+static bool send_spoilt(int fd, const uint8_t *bytes, size_t length)
+{
+    /* Beyond those words may be a file's data, of which nobody knows better. */
+    enum { NUMBER_END = 8, RESULTS = 28, WORD_COUNT_MAX = 25 };
+    static uint8_t spoilt[RECORD_BYTES_MAX];
+    uint32_t random = 2654435761u * (reply_count + 1), mark;
+    size_t count = length > RESULTS ? (length - RESULTS) / 4 : 1;
+
+    memcpy(spoilt, bytes, length);
+    if (strcmp(fault, "noise") == 0)
+        for (size_t i = NUMBER_END; i < length; i++)
+            spoilt[i] =
+                (uint8_t)((random = random * 1664525u + 1013904223u) >> 24);
+    if (strcmp(fault, "word") == 0 && length > RESULTS)
+        memset(spoilt + RESULTS +
+                   random / 7 %
+                       (count < WORD_COUNT_MAX ? count : WORD_COUNT_MAX) * 4,
+               0xff, 4);
+    if (strcmp(fault, "shorten") == 0)
+        length = 4 + (length - 4) / 2 / 4 * 4;
+    mark = UINT32_C(0x80000000) |
+           (strcmp(fault, "swell") == 0 ? UINT32_C(0x7fffffff)
+                                        : (uint32_t)(length - 4));
+    mark = htonl(mark);
+    memcpy(spoilt, &mark, sizeof(mark));
+    return send_all(fd, spoilt, length);
+}
+
+static bool is_spoilt(void)
+{
+    return is_chosen("noise", reply_count) || is_chosen("word", reply_count) ||
+           is_chosen("shorten", reply_count) || is_chosen("swell", reply_count);
+}
+
 static bool take_reply(struct pair *pair, const uint8_t *bytes, size_t length)
 {
     reply_count++;
@@ -280,6 +319,8 @@ static bool take_reply(struct pair *pair, const uint8_t *bytes, size_t length)
         return false;
     if (is_chosen("drop", reply_count))
         return true;
+    if (is_spoilt())
+        return send_spoilt(pair->client.fd, bytes, length);
     return send_all(pair->client.fd, bytes, length);
 }
 
@@ -370,8 +411,8 @@ int main(int argc, char **argv)
 
     if (argc != 4 && argc != 6 && argc != 7) {
         fprintf(stderr, "usage: nfs_proxy PORT ADDRESS ADDRESS_PORT "
-                        "[cut|drop|delay FIRST [COUNT] | lose PROCEDURE | "
-                        "late MILLISECONDS]\n");
+                        "[cut|drop|delay|noise|word|shorten|swell FIRST "
+                        "[COUNT] | lose PROCEDURE | late MILLISECONDS]\n");
         return 2;
     }
     if (argc > 4) {
