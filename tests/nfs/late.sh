@@ -30,17 +30,6 @@ disk_unmount
 server_start xfs async
 server_out_of_grace
 
-proxy() { # PORT [FAULT...]
-    local port=$1 i
-    shift
-    rm -f "$run/calls.$port"
-    spawn nfs_proxy "$port" 10.0.2.15 "$port" "$@" >"$run/calls.$port"
-    for ((i = 0; i < 100; i++)); do
-        ! grep -qs ready "$run/calls.$port" || return 0
-        sleep 0.02
-    done
-    die "nfs_proxy does not start"
-}
 proxy 20048
 mount_proxy=$spawned
 near='nfs://127.0.0.1/srv'

@@ -130,12 +130,8 @@ check "by graft" test "$(jq -r "$t.strategy" "$run/out")" = graft
 knobs polls=0
 near='nfs://127.0.0.1/srv'
 for port in 20048 2049; do
-    spawn nfs_proxy $port 10.0.2.15 $port lose 14 >"$run/calls.$port"
+    proxy $port lose 14
     proxies+=("$spawned")
-    for ((i = 0; i < 100; i++)); do
-        ! grep -qs ready "$run/calls.$port" || break
-        sleep 0.02
-    done
 done
 convert "the answer to a RENAME is lost" 0 --require-clone \
     "$near/disk.vhdx$query&timeout=2" "$near/renamed.qcow2"

@@ -125,3 +125,17 @@ server_end() {
     done
     reap "$server_pid" KILL
 }
+
+# proxy PORT [FAULT...]: nfs_proxy before that port of the server, at 127.0.0.1:
+# its id in $spawned, what it saw in $run/calls.PORT.
+proxy() {
+    local port=$1 i
+    shift
+    rm -f "$run/calls.$port"
+    spawn nfs_proxy "$port" 10.0.2.15 "$port" "$@" >"$run/calls.$port"
+    for ((i = 0; i < 100; i++)); do
+        ! grep -qs ready "$run/calls.$port" || return 0
+        sleep 0.02
+    done
+    die "nfs_proxy does not start"
+}
