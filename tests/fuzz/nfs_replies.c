@@ -13,12 +13,11 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../unit/nfs_fake_server.h"
 #include "fail.h"
-#include "nfs/nfs_wait.h"
+#include "play_clock.h"
 
 #define EDIT_BYTES 8u
 #define REPLY_BYTES_MAX ((size_t)16 * 1024)
@@ -47,45 +46,20 @@ static struct {
     int server_fd;
     unsigned reply_index;
     unsigned send_count;
-    int64_t now_ms;
 } play;
 
 /* -- time -------------------------------------------------------------------
  */
-
-static __thread bool playing; /* a fuzzer has threads of its own */
-
-int __real_clock_gettime(clockid_t clock, struct timespec *out);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *out)
-{
-    if (!playing || clock != CLOCK_MONOTONIC)
-        return __real_clock_gettime(clock, out);
-    play.now_ms++;
-    *out = (struct timespec){ .tv_sec = play.now_ms / 1000,
-                              .tv_nsec = play.now_ms % 1000 * 1000000 };
-    return 0;
-}
-
-int __real_nanosleep(const struct timespec *pause, struct timespec *rest);
-int __wrap_nanosleep(const struct timespec *pause, struct timespec *rest);
-int __wrap_nanosleep(const struct timespec *pause, struct timespec *rest)
-{
-    if (!playing)
-        return __real_nanosleep(pause, rest);
-    play.now_ms += pause->tv_sec * 1000 + pause->tv_nsec / 1000000;
-    return 0;
-}
 
 /* What was sent is answered by now, or never: nobody waits in real time. */
 int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
 int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
-    int ready = __real_poll(fds, count, playing ? 0 : timeout_ms);
+    int ready = __real_poll(fds, count, play_clock_runs() ? 0 : timeout_ms);
 
-    if (ready == 0 && playing)
-        play.now_ms += timeout_ms > 0 ? timeout_ms : 0;
+    if (ready == 0 && play_clock_runs())
+        play_clock_add_ms(timeout_ms > 0 ? timeout_ms : 0);
     return ready;
 }
 
@@ -227,7 +201,7 @@ int __wrap_nfs_rpc_send(struct nfs_rpc *rpc, struct xdr_out *out,
     assert(!out->failed && out->length_bytes > 4);
     rpc->sent_bytes += out->length_bytes;
     rpc->call_count++;
-    play.now_ms++;
+    play_clock_add_ms(1);
     if (play.server_fd < 0)
         return ds_fail_errno(err, 32, NULL, "nfs: cannot send");
     answer(out->bytes + 4, out->length_bytes - 4);
@@ -328,15 +302,14 @@ int fuzz_nfs_replies(const uint8_t *input, size_t length_bytes)
     play.input = input;
     play.edit_count = length_bytes / EDIT_BYTES;
     play.server_fd = -1;
-    play.now_ms = 1;
     play.fake.grant_ops = FAKE_OP_COUNT_MAX;
     play.fake.grant_slots = 3;
-    playing = true;
+    play_clock_begin(1);
     if (judge(nfs42_open(&options, &session, &err), &err) == 0) {
         reached = work(session);
         nfs42_close(session);
     }
-    playing = false;
+    play_clock_end();
     hang_up();
     return reached;
 }

@@ -24,12 +24,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "fail.h"
 #include "harness.h"
 #include "ontap/ontap.h"
+#include "play_clock.h"
 
 #define FLOOD_BYTES ((size_t)2 << 20)
 #define CHUNK_BYTES ((size_t)16 * 1024) /* libcurl's */
@@ -48,38 +48,12 @@ static struct {
     long status;
     unsigned request_count;
     bool stops;
-    int64_t now_ns;
     /* as set by the client */
     char url[512];
     const char *post; /* NULL: GET */
     curl_write_callback write;
     void *user;
 } play;
-
-static __thread bool playing; /* a fuzzer has threads of its own */
-
-/* -- time -------------------------------------------------------------------*/
-
-int __real_clock_gettime(clockid_t clock, struct timespec *out);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *out);
-int __wrap_clock_gettime(clockid_t clock, struct timespec *out)
-{
-    if (!playing || clock != CLOCK_MONOTONIC)
-        return __real_clock_gettime(clock, out);
-    *out = (struct timespec){ .tv_sec = play.now_ns / 1000000000,
-                              .tv_nsec = play.now_ns % 1000000000 };
-    return 0;
-}
-
-int __real_nanosleep(const struct timespec *pause, struct timespec *rest);
-int __wrap_nanosleep(const struct timespec *pause, struct timespec *rest);
-int __wrap_nanosleep(const struct timespec *pause, struct timespec *rest)
-{
-    if (!playing)
-        return __real_nanosleep(pause, rest);
-    play.now_ns += TIME_PACE * (pause->tv_sec * 1000000000 + pause->tv_nsec);
-    return 0;
-}
 
 /* -- the array --------------------------------------------------------------*/
 
@@ -338,12 +312,12 @@ int fuzz_one(const char *format, const uint8_t *input, size_t length_bytes)
     play.input = input;
     play.length_bytes = length_bytes;
     play.stops = length_bytes % 2 != 0;
-    playing = true;
+    play_clock_begin(TIME_PACE);
     if (judge(ontap_open(&options, &array, &err), &err) == 0) {
         array->stop = stop;
         reached = work(array);
         ontap_close(array);
     }
-    playing = false;
+    play_clock_end();
     return reached;
 }
