@@ -33,6 +33,29 @@ build_programs() {
     rm -f "$build.log"
 }
 
+# Samples, one per line: in the file that the user named, which keeps those of
+# earlier runs, or in one that ends with the run.
+open_samples() {
+    samples_kept=$samples
+    samples=${samples:-$build/bench-samples.jsonl}
+    [[ -n $samples_kept ]] || : >"$samples"
+    touch "$samples"
+}
+
+close_samples() {
+    rm -f "$samples.new"
+    [[ -n $samples_kept ]] || rm -f "$samples"
+}
+
+# drop_samples FIELD VALUE: those of $filesystem that have it; they are about to
+# be measured anew.
+drop_samples() {
+    jq -c --arg filesystem "$filesystem" --arg field "$1" --arg value "$2" \
+        'select(.filesystem != $filesystem or .[$field] != $value)' \
+        "$samples" >"$samples.new"
+    cat "$samples.new" >"$samples"
+}
+
 # put_between_marks NAME FILE: $text takes the place of what stands there.
 put_between_marks() {
     text=$text name=$1 awk '

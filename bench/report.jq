@@ -72,14 +72,23 @@ def goals: if (.pair | encoded) != null then
             .ratios.qemu_img_no_verify; .pair | encoded)
     else uncompressed_goals end;
 
+# How often it was measured: qemu-img has one turn a round.
+def rounds: map(select(.kind == "sample"
+    and (.contestant | test("^qemu-img($|-ordered|-direct)"))) | .round)
+    | max + 1;
+
 def member: . as $all | map(select(.kind == "sample"))
     | group_by(.contestant) | map(summary)
     | { filesystem: $all[0].filesystem, pair: $all[0].pair,
+        rounds: ($all | rounds),
         plan: ($all | map(select(.kind == "pair")) | first | .plan),
         contestants: ., ratios: ratios };
 
-(to_entries | map(.value + {at: .key})
-    | group_by([.filesystem, .pair]) | sort_by(.[0].at) | map(member)) as $pairs
-| { schema: 1, size_bytes: $size, rounds: $repeat, cores: $cores,
+# The samples may be of several runs: in the order of a whole one.
+def place: (.filesystem as $it | ["xfs", "btrfs", "ext4"] | index($it)),
+    (.pair as $it | $order | index("\n\($it) "));
+
+(group_by([.filesystem, .pair]) | sort_by(.[0] | [place]) | map(member)) as $pairs
+| { schema: 2, size_bytes: $size, cores: $cores,
     kernel: $kernel, qemu: $qemu, pairs: $pairs,
     goals: [ $pairs[] | {filesystem, pair} + goals ] }

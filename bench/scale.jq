@@ -23,6 +23,7 @@ def summary: {
 
 def member: . as $all | .[0] | {
     filesystem, part, case, axis,
+    rounds: ($all | map(.round // 0) | max + 1),
     plan: ($all | map(.plan // empty) | first),
     system_calls: ($all | map(.system_calls // empty) | first),
     contestants: ($all | map(select(.kind == "sample"))
@@ -79,10 +80,15 @@ def memory_goal: group_by(.filesystem)[]
             | select(.key | test("^(diskshift|verify|all-at-once)"))
             | .value.resident_bytes_max] | max) / 1048576; 48);
 
+# The samples may be of several runs: in the order of a whole one.
+def place: (.filesystem as $it | ["xfs", "btrfs"] | index($it)),
+    (.part as $it | $order | index(if $it == "verify" then "mapped" else $it end)),
+    .at;
+
 [to_entries[] | .value + {at: .key}]
-| group_by([.filesystem, .part, .case, .axis]) | sort_by(.[0].at)
+| group_by([.filesystem, .part, .case, .axis]) | sort_by(.[0] | [place])
 | map(member) as $cases
-| { schema: 1, rounds: $repeat, cores: $cores, kernel: $kernel, qemu: $qemu,
+| { schema: 2, cores: $cores, kernel: $kernel, qemu: $qemu,
     cases: $cases,
     goals: [
         ($cases[] | mapped_goal, largest_goal, verify_goal, clones_goal,

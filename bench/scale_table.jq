@@ -4,6 +4,8 @@
 def digits($n): . * pow(10; $n) | round / pow(10; $n);
 def seconds: if . == null then "" elif . < 0.1 then "\(. * 1000 | digits(1)) ms"
     elif . < 1 then "\(. * 1000 | round) ms" else "\(digits(2)) s" end;
+def rounds: unique | if . == [1] then "1 round" else
+    "\(if length == 1 then "" else "\(first) to " end)\(last) rounds" end;
 def mebibytes: if . == null then "" else
     . / 1048576 | if . < 10 then "\(digits(1))" else "\(round)" end end;
 def row: "| " + join(" | ") + " |";
@@ -22,7 +24,7 @@ def axis: if .part == "size" or .part == "mapped" or .part == "largest"
     else .axis end;
 
 "Measured on \(.cores) cores, filesystems on a loop device, median of "
-    + "\(.rounds) rounds (Linux \(.kernel | split("-")[0]), QEMU \(.qemu)).",
+    + "\([.cases[].rounds] | rounds) (Linux \(.kernel | split("-")[0]), QEMU \(.qemu)).",
 "",
 (["", "", "diskshift", "spread", "without verifying", "beside it", "",
     "CPU", "MiB in memory", "MiB read", "MiB written", "system calls"] | row),

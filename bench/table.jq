@@ -10,10 +10,13 @@ def row: "| " + join(" | ") + " |";
 def of($name): map(select(.contestant == $name)) | first;
 def cell($name): of($name) | if . == null then "" else
     (.median_seconds | seconds) end;
+def rounds: unique | if . == [1] then "1 round" else
+    "\(if length == 1 then "" else "\(first) to " end)\(last) rounds" end;
 def spread: "\(.min_seconds | seconds) .. \(.max_seconds | seconds)";
 
 "Measured on \(.cores) cores, filesystems on a loop device, "
-    + "\(.size_bytes / 1073741824) GiB of data, median of \(.rounds) rounds, "
+    + "\(.size_bytes / 1073741824) GiB of data, median of "
+    + "\([.pairs[].rounds] | rounds), "
     + "in each of which what takes milliseconds has five turns "
     + "(Linux \(.kernel | split("-")[0]), QEMU \(.qemu)).",
 "",
