@@ -105,7 +105,7 @@ static int apply_growth(struct options *options, const char *value,
 static int apply_progress(struct options *options, const char *value,
                           struct ds_error *err)
 {
-    unsigned descriptor;
+    unsigned descriptor = 0;
     int result;
 
     if (value == NULL) {
