@@ -155,6 +155,23 @@ static void test_vmx__networks(void **state)
 }
 
 /* As Workstation writes it on Windows: no port groups, old encoding, \r. */
+/* "scsi00:0" is not VMware's name of a place: nothing is there twice. */
+static void test_vmx__exact_names(void **state)
+{
+    struct vm vm = imported("displayName = \"web\"\n"
+                            "scsi0:0.present = \"TRUE\"\n"
+                            "scsi0:0.fileName = \"web.vmdk\"\n"
+                            "scsi00:0.present = \"TRUE\"\n"
+                            "scsi0:+0.present = \"TRUE\"\n"
+                            "ethernet0.present = \"TRUE\"\n"
+                            "ethernet01.present = \"TRUE\"\n");
+
+    (void)state;
+    assert_int_equal(vm.disk_count, 1);
+    assert_int_equal(vm.nic_count, 1);
+    vm_free(&vm);
+}
+
 static void test_vmx__hosted(void **state)
 {
     struct vm vm = imported("\xef\xbb\xbf#!/usr/bin/vmware\r\n"
@@ -488,6 +505,7 @@ int main(void)
         cmocka_unit_test(test_vmx__machine),
         cmocka_unit_test(test_vmx__disks),
         cmocka_unit_test(test_vmx__networks),
+        cmocka_unit_test(test_vmx__exact_names),
         cmocka_unit_test(test_vmx__hosted),
         cmocka_unit_test(test_vmx__encodings),
         cmocka_unit_test(test_vmx__refused),

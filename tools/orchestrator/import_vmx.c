@@ -10,6 +10,9 @@
 #include <string.h>
 #include <strings.h>
 
+/* Of the longest name of a device's presence, "scsi9999:9999.present". */
+#define KEY_BYTES 32
+
 /* A device's place: "scsi0:1". */
 struct slot {
     enum vm_bus bus;
@@ -127,18 +130,21 @@ static int read_firmware(const struct vmx *vmx, struct vm *vm,
 
 /* -- disks ---------------------------------------------------------------- */
 
-/* Whether `key` is "scsi0:1.present" or the like. */
+/* Whether `key` is "scsi0:1.present" or the like. VMware looks keys up by their
+ * names: "scsi00:1.present" is none. */
 static bool is_slot(const char *key, struct slot *out, size_t *bus)
 {
-    int end = 0;
-
     for (*bus = 0; *bus < ARRAY_COUNT(buses); ++*bus) {
-        size_t length = strlen(buses[*bus].name);
+        const char *name = buses[*bus].name;
+        size_t length = strlen(name);
+        char exact[KEY_BYTES];
 
-        if (strncasecmp(key, buses[*bus].name, length) == 0 &&
-            sscanf(key + length, "%4u:%4u%n", &out->controller, &out->unit,
-                   &end) == 2 &&
-            strcasecmp(key + length + end, ".present") == 0) {
+        if (strncasecmp(key, name, length) != 0 ||
+            sscanf(key + length, "%4u:%4u", &out->controller, &out->unit) != 2)
+            continue;
+        snprintf(exact, sizeof(exact), "%s%u:%u.present", name, out->controller,
+                 out->unit);
+        if (strcasecmp(key, exact) == 0) {
             out->bus = buses[*bus].bus;
             return true;
         }
@@ -402,11 +408,13 @@ static int read_nics(const struct vmx *vmx, struct vm *vm, struct ds_error *err)
     for (size_t i = 0; i < vmx->count; i++) {
         const struct vmx_entry *entry = &vmx->entries[i];
         unsigned index;
-        int end = 0;
+        char exact[KEY_BYTES];
 
         if (strncasecmp(entry->key, "ethernet", 8) != 0 ||
-            sscanf(entry->key + 8, "%4u%n", &index, &end) != 1 ||
-            strcasecmp(entry->key + 8 + end, ".present") != 0)
+            sscanf(entry->key + 8, "%4u", &index) != 1)
+            continue;
+        snprintf(exact, sizeof(exact), "ethernet%u.present", index);
+        if (strcasecmp(entry->key, exact) != 0)
             continue;
         if (index >= VM_NIC_COUNT_MAX)
             return fail(err, DS_ERR_LIMIT,
