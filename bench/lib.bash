@@ -144,7 +144,9 @@ make_disk() {
     *)
         # Without a hint: with QEMU's own, XFS cuts the file into pieces of
         # 4 MiB, and every clone of it, also cp's, pays for each.
-        qemu-img convert -f raw -O "$format" -m 1 -o extent_size_hint=0 \
+        options=extent_size_hint=0
+        [[ $format != vpc ]] || options+=,subformat=fixed,force_size=on
+        qemu-img convert -f raw -O "$format" -m 1 -o "$options" \
             "$mount/disk.raw" "$mount/$file"
         # btrfs keeps QEMU's writes as pieces of 4 MiB; written in one go the
         # file has those of any other.
