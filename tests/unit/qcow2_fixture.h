@@ -206,7 +206,8 @@ static inline int layout_emit(struct layout *layout, struct ds_emitter *emitter,
 
 static inline void layout_write(struct layout *layout, struct memory_file *file)
 {
-    struct memory_emitter emitter = { .base = { memory_write }, .file = file };
+    struct memory_emitter emitter = { .base = { .write = memory_write },
+                                      .file = file };
     struct ds_error err = DS_ERROR_INIT;
 
     layout_seal(layout);

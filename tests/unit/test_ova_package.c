@@ -16,7 +16,7 @@ static struct archive two_disks(void)
 static uint64_t member_of(const char *member)
 {
     struct archive archive = two_disks();
-    struct ds_extent extents[1];
+    struct ds_extent extents[1] = { 0 };
     struct ds_image *image;
     struct ds_error err;
     size_t count;

@@ -124,8 +124,9 @@ static void assert_round_trip(const char *compress, enum ds_codec codec,
     struct ds_target *target = open_encoding(options, 3);
     struct ds_seal seal = seal_encoding(target);
     struct memory_file file;
-    struct memory_emitter dry = { .base = { memory_write } };
-    struct memory_emitter emitter = { .base = { memory_write }, .file = &file };
+    struct memory_emitter dry = { .base = { .write = memory_write } };
+    struct memory_emitter emitter = { .base = { .write = memory_write },
+                                      .file = &file };
     struct ds_error err = DS_ERROR_INIT;
     uint64_t size;
 
@@ -175,9 +176,9 @@ static void test_qcow2_encode__every_failing_write(void **state)
     (void)state;
     for (unsigned n = 1; failed; n += n < 20 ? 1 : 97) {
         struct memory_file file;
-        struct memory_emitter broken = { .base = { memory_write },
+        struct memory_emitter broken = { .base = { .write = memory_write },
                                          .writes_until_failure = n };
-        struct memory_emitter whole = { .base = { memory_write },
+        struct memory_emitter whole = { .base = { .write = memory_write },
                                         .file = &file };
 
         failed = emit_units(target, false, &broken.base, NULL) != 0;
@@ -197,7 +198,8 @@ static void test_qcow2_encode__nothing_but_zeros(void **state)
     struct ds_target *target = open_encoding(options, 2);
     struct ds_seal seal = seal_encoding(target);
     struct memory_file file;
-    struct memory_emitter emitter = { .base = { memory_write }, .file = &file };
+    struct memory_emitter emitter = { .base = { .write = memory_write },
+                                      .file = &file };
     struct ds_image *image = NULL;
     static struct extents e;
 

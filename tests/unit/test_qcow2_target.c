@@ -95,7 +95,7 @@ static void test_qcow2_target__counts_far_apart(void **state)
             .runs = { { 0, 3, 4096 }, { 700, 3, 0 } },
             .run_count = 2,
         };
-        struct memory_emitter emitter = { .base = { memory_write } };
+        struct memory_emitter emitter = { .base = { .write = memory_write } };
         uint64_t counted, first;
 
         layout_seal(&layout);
@@ -178,7 +178,7 @@ static void test_qcow2_target__extended_entries(void **state)
 static void test_qcow2_target__extended_second_pass_repeats(void **state)
 {
     struct layout layout = extended_layout(K16);
-    struct memory_emitter emitter = { .base = { memory_write } };
+    struct memory_emitter emitter = { .base = { .write = memory_write } };
     struct memory_file first, second;
 
     (void)state;
@@ -234,7 +234,8 @@ static int seal_external(struct ds_target *target, const char *name,
 
 static void write_external(struct ds_target *target, struct memory_file *file)
 {
-    struct memory_emitter emitter = { .base = { memory_write }, .file = file };
+    struct memory_emitter emitter = { .base = { .write = memory_write },
+                                      .file = file };
     struct ds_seal seal = { 0 };
 
     assert_int_equal(seal_external(target, DATA_NAME, &seal, NULL), 0);

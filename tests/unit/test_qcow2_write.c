@@ -205,7 +205,7 @@ static struct layout pass_layout(void)
 static void test_qcow2_write__second_pass_repeats(void **state)
 {
     struct layout layout = pass_layout();
-    struct memory_emitter emitter = { .base = { memory_write } };
+    struct memory_emitter emitter = { .base = { .write = memory_write } };
     struct memory_file first, second;
     struct ds_error err = DS_ERROR_INIT;
 
@@ -232,7 +232,7 @@ static void test_qcow2_write__every_failing_write(void **state)
     (void)state;
     layout_write(&layout, &good);
     for (unsigned n = 1; reached; n++) {
-        struct memory_emitter emitter = { .base = { memory_write },
+        struct memory_emitter emitter = { .base = { .write = memory_write },
                                           .writes_until_failure = n };
         struct memory_file again;
         struct ds_error err = DS_ERROR_INIT;
@@ -255,7 +255,7 @@ static void test_qcow2_write__every_failing_write(void **state)
 static void test_qcow2_write__changed_map_is_refused(void **state)
 {
     struct layout layout = pass_layout();
-    struct memory_emitter emitter = { .base = { memory_write } };
+    struct memory_emitter emitter = { .base = { .write = memory_write } };
     struct ds_error err = DS_ERROR_INIT;
 
     (void)state;

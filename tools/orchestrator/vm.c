@@ -436,8 +436,8 @@ static int read_members(const json_t *json, void *object,
 int vm_from_json(const json_t *json, struct vm *out, struct ds_error *err)
 {
     struct vm vm = { 0 };
-    struct vm_disk *disk;
-    struct vm_nic *nic;
+    struct vm_disk *disk = NULL;
+    struct vm_nic *nic = NULL;
     json_t *value;
     size_t i;
     int result =
