@@ -5,10 +5,16 @@
 #include <stdlib.h>
 
 #include "arith.h"
+#include "buffer.h"
 #include "crew.h"
 #include "fail.h"
 
 #define RING_COUNT 16u
+/* Room for both sides. A huge page is taken as a whole: not for jobs that are
+ * all small. */
+#define ROOM_BYTES COMPARE_PIECES_BYTES_MAX
+#define SMALL_ROOM_BYTES ((size_t)256 * 1024)
+_Static_assert(2 * READ_CHUNK_BYTES <= ROOM_BYTES, "holds both sides");
 
 struct job {
     struct compare_pieces right;
@@ -19,8 +25,8 @@ struct job {
 struct worker {
     struct reader left_reader;
     struct reader right_reader;
-    uint8_t *left;
-    uint8_t *right;
+    uint8_t *room; /* the right side's bytes; at its half the left's */
+    size_t room_bytes;
     struct job job;
     int result;
 };
@@ -73,11 +79,20 @@ hold_against(const struct compare_pieces *right, const uint8_t *bytes)
                : difference;
 }
 
-static int need(uint8_t **buffer, struct ds_error *err)
+static int need_room(struct worker *worker, struct ds_error *err)
 {
-    if (*buffer == NULL)
-        *buffer = reader_buffer(COMPARE_PIECES_BYTES_MAX);
-    return *buffer != NULL ? 0 : ds_fail_memory(err);
+    const struct job *job = &worker->job;
+    size_t sides = job->has_left ? 2 : 1;
+    size_t least = sides * job->right.length_bytes;
+    size_t room_bytes =
+        least <= SMALL_ROOM_BYTES ? SMALL_ROOM_BYTES : ROOM_BYTES;
+
+    if (worker->room_bytes >= room_bytes)
+        return 0;
+    free(worker->room);
+    worker->room = ds_buffer_alloc(room_bytes);
+    worker->room_bytes = worker->room != NULL ? room_bytes : 0;
+    return worker->room != NULL ? 0 : ds_fail_memory(err);
 }
 
 static int compare_job(struct worker *worker,
@@ -85,20 +100,20 @@ static int compare_job(struct worker *worker,
                        struct ds_error *err)
 {
     const struct job *job = &worker->job;
-    int result = need(&worker->right, err);
+    int result = need_room(worker, err);
+    uint8_t *left, *right = worker->room;
 
-    if (result == 0 && job->has_left)
-        result = need(&worker->left, err);
-    if (result == 0 && job->has_left)
-        result = reader_gather(&worker->left_reader, &job->left, 1,
-                               worker->left, err);
+    if (result != 0)
+        return result;
+    left = right + worker->room_bytes / 2;
+    if (job->has_left)
+        result = reader_gather(&worker->left_reader, &job->left, 1, left, err);
     if (result == 0)
         result = reader_gather(&worker->right_reader, job->right.extents,
-                               job->right.count, worker->right, err);
+                               job->right.count, right, err);
     if (result == 0)
-        *difference = job->has_left
-                          ? first_difference(job, worker->left, worker->right)
-                          : hold_against(&job->right, worker->right);
+        *difference = job->has_left ? first_difference(job, left, right)
+                                    : hold_against(&job->right, right);
     return result;
 }
 
@@ -150,8 +165,7 @@ static void work(void *user, unsigned index)
     }
     reader_free(&worker->left_reader);
     reader_free(&worker->right_reader);
-    free(worker->left);
-    free(worker->right);
+    free(worker->room);
 }
 
 /* -- the ring -------------------------------------------------------------*/

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "arith.h"
+#include "buffer.h"
 #include "crew.h"
 #include "fail.h"
 #include "read.h"
@@ -27,12 +28,14 @@ struct group {
 
 struct worker {
     struct reader reader;
-    uint8_t *buffer;
+    uint8_t *room;  /* GROUP_BYTES of decoding.rooms */
+    uint8_t *large; /* BUFFER_BYTES of its own, when first needed */
     struct group group;
 };
 
 struct decoding {
     struct crew *crew;
+    uint8_t *rooms; /* of all workers, two to a huge page */
     struct worker workers[CREW_COUNT_MAX + 1]; /* the last: the caller */
     const struct decode_job *job;
     struct ds_run quiet; /* for the workers: progress is the caller's */
@@ -216,24 +219,30 @@ static void note(struct witness *witness, const struct group *group,
     witness_note(witness, &record);
 }
 
+static uint8_t *room_for(struct worker *worker, uint64_t length_bytes)
+{
+    if (length_bytes <= GROUP_BYTES)
+        return worker->room;
+    if (worker->large == NULL)
+        worker->large = ds_buffer_alloc(BUFFER_BYTES);
+    return worker->large;
+}
+
 static int decode_group(struct decoding *d, struct worker *worker, int *status,
                         struct ds_error *err)
 {
     const struct group *group = &worker->group;
+    uint8_t *bytes = room_for(worker, group->length_bytes);
     int result;
 
-    if (worker->buffer == NULL) {
-        worker->buffer = reader_buffer(BUFFER_BYTES);
-        if (worker->buffer == NULL)
-            return ds_fail_memory(err);
-    }
+    if (bytes == NULL)
+        return ds_fail_memory(err);
     worker->reader.files = d->quiet.sources;
-    result = reader_gather(&worker->reader, group->extents, group->count,
-                           worker->buffer, err);
+    result = reader_gather(&worker->reader, group->extents, group->count, bytes,
+                           err);
     if (result == 0 && d->job->witness != NULL)
-        note(d->job->witness, group, worker->buffer);
-    return result != 0 ? result
-                       : write_group(d, group, worker->buffer, status, err);
+        note(d->job->witness, group, bytes);
+    return result != 0 ? result : write_group(d, group, bytes, status, err);
 }
 
 /* Tell how far all have come. Only the caller does. */
@@ -276,6 +285,7 @@ int decoding_open(unsigned waiting_count, struct decoding **out,
                   struct ds_error *err)
 {
     struct decoding *d = calloc(1, sizeof(*d));
+    unsigned count;
     int result;
 
     if (d == NULL)
@@ -286,6 +296,14 @@ int decoding_open(unsigned waiting_count, struct decoding **out,
         return result;
     }
     (void)pthread_mutex_init(&d->lock, NULL);
+    count = crew_count(d->crew) + 1;
+    d->rooms = ds_buffer_alloc(count * (size_t)GROUP_BYTES);
+    if (d->rooms == NULL) {
+        decoding_close(d);
+        return ds_fail_memory(err);
+    }
+    for (unsigned i = 0; i < count; i++)
+        d->workers[i].room = d->rooms + i * (size_t)GROUP_BYTES;
     *out = d;
     return 0;
 }
@@ -297,8 +315,9 @@ void decoding_close(struct decoding *decoding)
     crew_close(decoding->crew);
     for (unsigned i = 0; i <= CREW_COUNT_MAX; i++) {
         reader_free(&decoding->workers[i].reader);
-        free(decoding->workers[i].buffer);
+        free(decoding->workers[i].large);
     }
+    free(decoding->rooms);
     (void)pthread_mutex_destroy(&decoding->lock);
     free(decoding);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "arith.h"
+#include "buffer.h"
 #include "codec.h"
 #include "compress.h"
 #include "crew.h"
@@ -391,7 +392,7 @@ static int worker_open(struct worker *worker, struct encoding *encoding,
     int result = ds_map_open(disk, &worker->map, err);
 
     worker->units =
-        reader_buffer(encoding->group_count * (size_t)encoding->unit_bytes);
+        ds_buffer_alloc(encoding->group_count * (size_t)encoding->unit_bytes);
     reader_init(&worker->reader, disk->files);
     if (result == 0)
         result = compressor_open(layout->encode, layout->encode_level,

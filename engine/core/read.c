@@ -7,7 +7,6 @@
 #include "arith.h"
 #include "fail.h"
 
-#define BUFFER_ALIGN_BYTES ((size_t)4096)
 #define WAITING_COUNT 3u /* for storage that is near */
 /* Reading so much for nothing costs less than another read. */
 #define PREFETCH_GAP_BYTES (UINT64_C(64) << 10)
@@ -31,12 +30,6 @@ unsigned reader_waiting(struct ds_file *const *files, size_t count)
         if (files[i] != NULL && files[i]->store->waiting_count > most)
             most = files[i]->store->waiting_count;
     return most;
-}
-
-uint8_t *reader_buffer(size_t length_bytes)
-{
-    return aligned_alloc(BUFFER_ALIGN_BYTES,
-                         (size_t)ds_align_up(length_bytes, BUFFER_ALIGN_BYTES));
 }
 
 static bool is_compressed(const struct ds_extent *extent)

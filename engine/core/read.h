@@ -31,8 +31,4 @@ int reader_gather(struct reader *reader, const struct ds_extent *extents,
  * files: those that wait take no core. Some may be NULL. */
 unsigned reader_waiting(struct ds_file *const *files, size_t count);
 
-/** Room for reader_gather that stores can read into past the cache; NULL when
- * out of memory. To be freed with free(). */
-uint8_t *reader_buffer(size_t length_bytes);
-
 #endif

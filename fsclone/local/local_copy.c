@@ -5,7 +5,7 @@
  *   ops      |---- COPY ----|  |-COPY-|      |---------- COPY ----------|
  *   pieces   | 16M | 16M |..|  |  ..  |      | 16M | 16M | 16M | ...
  *               \     |              \          |
- *   workers      [ read 1 M, skip zeros, write, tell ] x min(cores + 2, 4)
+ *   workers      [ read 992 K, skip zeros, write, tell ] x min(cores + 2, 4)
  *
  * A worker takes the next piece under the lock and copies it without. Zeros
  * are not written where the target is known to read as zeros anyhow: it was
@@ -33,14 +33,17 @@
 #include <unistd.h>
 
 #include "arith.h"
+#include "buffer.h"
 #include "local.h"
 
 #define WORKER_COUNT_MAX 4
 #define PIECE_BYTES_MAX (UINT64_C(16) * DS_MIB)
-/* Large, because what is written goes to storage at once (local_direct.c),
- * where each request has its price. */
-#define BUFFER_BYTES ((size_t)1024 * 1024)
 #define GRANULE_BYTES 4096u
+/* Large, because what is written goes to storage at once (local_direct.c),
+ * where each request has its price; and not larger, so that one request takes
+ * it (virtio has 254 segments) or two like ones do (128), should memory lie in
+ * single pages. */
+#define BUFFER_BYTES ((size_t)248 * GRANULE_BYTES)
 /* Shorter runs of zeros are written: a hole costs an extent. */
 #define HOLE_BYTES_MIN ((size_t)16 * 1024)
 /* From here on storage is kept busy while the rest is read; for less it would
@@ -58,6 +61,8 @@ struct piece {
 
 struct pool {
     const struct ds_run *run;
+    unsigned worker_count; /* wanted */
+    uint8_t *buffers;      /* BUFFER_BYTES for each, all in one */
     struct ds_op *ops;
     size_t op_count;
     pthread_mutex_t lock;
@@ -66,6 +71,7 @@ struct pool {
     uint64_t cursor_bytes; /* how much of it was handed out */
     uint64_t done_bytes;
     uint64_t done_ops;
+    unsigned begun_count;   /* workers that have taken their buffer */
     unsigned working_count; /* threads that have not ended */
     bool stop;
 };
@@ -323,14 +329,12 @@ static void *work(void *argument)
 {
     struct pool *pool = argument;
     struct piece piece;
-    struct worker worker = {
-        .buffer = aligned_alloc(GRANULE_BYTES, BUFFER_BYTES),
-    };
+    struct worker worker = { .buffer = NULL };
     (void)pthread_mutex_lock(&pool->lock);
+    worker.buffer = pool->buffers + BUFFER_BYTES * pool->begun_count++;
     while (next_piece(pool, &piece)) {
         (void)pthread_mutex_unlock(&pool->lock);
-        int rc =
-            worker.buffer == NULL ? -ENOMEM : copy_piece(pool, &piece, &worker);
+        int rc = copy_piece(pool, &piece, &worker);
         (void)pthread_mutex_lock(&pool->lock);
         if (rc != 0 && piece.op->status == 0) {
             piece.op->status = rc;
@@ -343,7 +347,6 @@ static void *work(void *argument)
     pool->working_count--;
     (void)pthread_cond_signal(&pool->changed);
     (void)pthread_mutex_unlock(&pool->lock);
-    free(worker.buffer);
     return NULL;
 }
 
@@ -399,13 +402,12 @@ static void run_pool(struct pool *pool, uint64_t total_bytes,
                      struct local_progress *progress)
 {
     pthread_t threads[WORKER_COUNT_MAX];
-    unsigned wanted = worker_count(total_bytes);
     unsigned count = 0;
     (void)pthread_mutex_lock(&pool->lock);
     pool->working_count = 0;
     if (total_bytes > DS_MIB) {
         /* The lock keeps those that began from counting themselves out. */
-        count = start(pool, threads, wanted);
+        count = start(pool, threads, pool->worker_count);
         pool->working_count = count;
     }
     if (count == 0) { /* too little to share out, or no thread to be had */
@@ -418,6 +420,13 @@ static void run_pool(struct pool *pool, uint64_t total_bytes,
     (void)pthread_mutex_unlock(&pool->lock);
     for (unsigned i = 0; i < count; i++)
         (void)pthread_join(threads[i], NULL);
+}
+
+static void fail_all(struct ds_op *ops, size_t count, int status)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ops[i].kind == DS_OP_COPY)
+            ops[i].status = status;
 }
 
 /* Zeros at the very end were not written; the file must reach there. */
@@ -443,6 +452,12 @@ void local_copy(const struct ds_run *run, struct ds_op *ops, size_t count,
         (void)posix_fadvise(local_of(run->sources[ops[i].source_index])->fd, 0,
                             0, POSIX_FADV_SEQUENTIAL);
     }
+    pool.worker_count = worker_count(total_bytes);
+    pool.buffers = ds_buffer_alloc(pool.worker_count * BUFFER_BYTES);
+    if (pool.buffers == NULL) {
+        fail_all(ops, count, -ENOMEM);
+        return;
+    }
     pthread_condattr_t clock;
     (void)pthread_condattr_init(&clock);
     (void)pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
@@ -452,6 +467,7 @@ void local_copy(const struct ds_run *run, struct ds_op *ops, size_t count,
     (void)pthread_cond_destroy(&pool.changed);
     (void)pthread_mutex_destroy(&pool.lock);
     (void)pthread_condattr_destroy(&clock);
+    free(pool.buffers);
     if (local_progress_tick(progress)) {
         if (pool.cursor < count && pool.cursor_bytes > 0 &&
             pool.cursor_bytes < ops[pool.cursor].length_bytes)

@@ -9,7 +9,7 @@
  * there costs more than the copying itself: pages to be found, cleared, filled
  * and written back. What was written so can be read back at once, while others
  * still write. What is read back this way comes from storage, whatever is
- * cached.
+ * cached. The memory of both is handed to the device as it lies: buffer.h.
  *
  * ext4 lets only one thread at a time write where it has still to allocate, so
  * room should be reserved first. But reserving waits for all that read or write

@@ -4,11 +4,13 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "arith.h"
+#include "buffer.h"
 #include "bytes.h"
 #include "crc32c.h"
 #include "fail.h"
@@ -158,6 +160,29 @@ static void test_option__last_wins_and_unknown_is_named(void **state)
     assert_non_null(strstr(err.message, "sizes=1"));
 }
 
+static void test_buffer__is_aligned_to_what_it_may_lie_in(void **state)
+{
+    static const size_t lengths[] = { 1,
+                                      4096,
+                                      4097,
+                                      DS_BUFFER_HUGE_BYTES - 1,
+                                      DS_BUFFER_HUGE_BYTES,
+                                      2 * DS_BUFFER_HUGE_BYTES + 1 };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        bool huge = lengths[i] >= DS_BUFFER_HUGE_BYTES;
+        uint8_t *buffer = ds_buffer_alloc(lengths[i]);
+
+        assert_non_null(buffer);
+        assert_int_equal((uintptr_t)buffer % DS_BUFFER_ALIGN_BYTES, 0);
+        if (huge)
+            assert_int_equal((uintptr_t)buffer % DS_BUFFER_HUGE_BYTES, 0);
+        memset(buffer, 1, lengths[i]);
+        free(buffer);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +195,7 @@ int main(void)
         cmocka_unit_test(test_fail__names_class_and_is_cut_not_lost),
         cmocka_unit_test(test_option__size_takes_suffixes_and_refuses_rest),
         cmocka_unit_test(test_option__last_wins_and_unknown_is_named),
+        cmocka_unit_test(test_buffer__is_aligned_to_what_it_may_lie_in),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
