@@ -5,6 +5,7 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -52,21 +53,38 @@ static bool merge(struct ds_physical_extent *last,
 
 /*
  * A file that nobody writes (a source that was made quiet, a target being read
- * back) keeps the last batch, since each is asked several times, by the map
- * and by the proof:
+ * back) keeps what it was told, since each part is asked for several times, by
+ * the map in every pass and by the proof:
  *
- *   file      0 ........ begin [ extents of one batch ] end ..........
+ *   file      0 ........ begin [ batch | batch | ... ] end ..........
+ *                                                      next batch
+ *
+ * Batches are put behind each other; of a layout that is full the older half
+ * goes, so that several who walk through the file, one behind the other, find
+ * what they ask for. Whoever asks for something else begins it anew.
  *
  * A flush comes before every batch, and local_forget empties it before a
  * proof, which has to see where the blocks lie now. On btrfs the batch comes
  * out of the tree where that may be read (local_btrfs.c), else from FIEMAP.
+ *
+ * The first 512 extents are each file's; what grows beyond is counted over all
+ * files of the process, since a disk may have a thousand.
  */
 struct local_layout {
-    uint64_t begin_bytes; /* the range the batch answers for */
+    uint64_t begin_bytes; /* the range that it answers for */
     uint64_t end_bytes;
+    uint64_t last_bytes; /* how far the last batch went */
     uint32_t count;
-    struct ds_physical_extent extents[BATCH_COUNT];
+    uint32_t room;
+    struct ds_physical_extent extents[];
 };
+
+#define LAYOUT_COUNT_MAX 16384u
+#define GROWN_COUNT_MAX (4 * LAYOUT_COUNT_MAX)
+/* A batch out of btrfs's tree takes a small part of what one of FIEMAP does. */
+#define WALK_COUNT_MAX 8u
+
+static _Atomic uint32_t grown_count;
 
 static int fail_fiemap(const struct local_file *file, uint64_t offset_bytes,
                        struct ds_error *err)
@@ -103,89 +121,151 @@ static int ask_fiemap(const struct local_file *file, uint64_t offset_bytes,
     return rc == 0 ? 0 : fail_fiemap(file, offset_bytes, err);
 }
 
-static int from_fiemap(struct local_file *file, struct local_layout *layout,
+static uint64_t extent_end(const struct ds_physical_extent *extent)
+{
+    return extent->offset_bytes + extent->length_bytes; /* check_batch saw it */
+}
+
+static int from_fiemap(struct local_file *file, uint32_t count_max,
                        struct ds_error *err)
 {
-    ds_autofree struct fiemap *map = new_fiemap(BATCH_COUNT);
+    struct local_layout *layout = file->layout;
+    ds_autofree struct fiemap *map = new_fiemap(count_max);
     if (map == NULL)
         return ds_fail_memory(err);
     int rc =
-        ask_fiemap(file, layout->begin_bytes, INT64_MAX, BATCH_COUNT, map, err);
+        ask_fiemap(file, layout->end_bytes, INT64_MAX, count_max, map, err);
     if (rc != 0)
         return rc;
-    layout->count = map->fm_mapped_extents;
-    for (uint32_t i = 0; i < layout->count; i++)
-        layout->extents[i] = decode(&map->fm_extents[i]);
+    for (uint32_t i = 0; i < map->fm_mapped_extents; i++)
+        layout->extents[layout->count++] = decode(&map->fm_extents[i]);
     layout->end_bytes = INT64_MAX;
-    if (layout->count < BATCH_COUNT)
+    if (map->fm_mapped_extents < count_max)
         return 0;
-    const struct fiemap_extent *last = &map->fm_extents[BATCH_COUNT - 1];
+    const struct fiemap_extent *last = &map->fm_extents[count_max - 1];
     if ((last->fe_flags & FIEMAP_EXTENT_LAST) == 0)
         layout->end_bytes = last->fe_logical + last->fe_length;
     return 0;
 }
 
-/* The tree can be read from the beginning of an extent alone: of the file's,
- * or where the last batch ended. */
-static bool from_tree(struct local_file *file, struct local_layout *layout,
-                      bool at_extent)
+static bool reads_tree(const struct local_file *file)
 {
-    size_t count;
-
-    if (file->has_no_tree || !at_extent ||
-        (!file->is_quiet && !file->is_reopened))
-        return false;
-    file->has_no_tree =
-        !local_btrfs_layout(file->fd, layout->begin_bytes, layout->extents,
-                            BATCH_COUNT, &count, &layout->end_bytes);
-    layout->count = (uint32_t)count;
-    return !file->has_no_tree;
+    return !file->has_no_tree && (file->is_quiet || file->is_reopened);
 }
 
-static int check_layout(const struct local_file *file,
-                        struct local_layout *layout, struct ds_error *err)
+static bool from_tree(struct local_file *file, uint32_t count_max)
+{
+    struct local_layout *layout = file->layout;
+    uint64_t end_bytes = layout->end_bytes;
+    size_t count;
+
+    if (!reads_tree(file))
+        return false;
+    file->has_no_tree = !local_btrfs_layout(file->fd, layout->end_bytes,
+                                            layout->extents + layout->count,
+                                            count_max, &count, &end_bytes);
+    if (file->has_no_tree)
+        return false;
+    layout->count += (uint32_t)count;
+    layout->end_bytes = end_bytes;
+    return true;
+}
+
+static int check_batch(const struct local_file *file,
+                       const struct ds_physical_extent *extents, uint32_t count,
+                       struct ds_error *err)
 {
     uint64_t end;
 
-    for (uint32_t i = 0; i < layout->count; i++)
-        if (!ds_add_u64(layout->extents[i].offset_bytes,
-                        layout->extents[i].length_bytes, &end))
-            return ds_fail_at(err, &file->base, layout->extents[i].offset_bytes,
+    for (uint32_t i = 0; i < count; i++)
+        if (!ds_add_u64(extents[i].offset_bytes, extents[i].length_bytes, &end))
+            return ds_fail_at(err, &file->base, extents[i].offset_bytes,
                               DS_ERR_SYSTEM,
                               "local: fiemap: extent beyond 2^64");
-    layout->end_bytes = ds_max_u64(layout->end_bytes, layout->begin_bytes + 1);
     return 0;
 }
 
-/* Replace the batch by one that answers from `offset_bytes` on. */
-static int refill(struct local_file *file, uint64_t offset_bytes,
-                  struct ds_error *err)
+static bool may_grow(uint32_t room)
 {
-    bool at_extent =
-        offset_bytes == 0 ||
-        (file->layout != NULL && file->layout->end_bytes == offset_bytes);
-    local_drop_layout(file);
-    struct local_layout *layout = malloc(sizeof(*layout));
-    if (layout == NULL)
-        return ds_fail_memory(err);
-    layout->begin_bytes = offset_bytes;
-    int rc = 0;
-    if (!from_tree(file, layout, at_extent))
-        rc = from_fiemap(file, layout, err);
-    if (rc == 0)
-        rc = check_layout(file, layout, err);
-    if (rc != 0) {
-        free(layout);
-        return rc;
+    if (2 * room > LAYOUT_COUNT_MAX)
+        return false;
+    if (atomic_fetch_add(&grown_count, room) + room <= GROWN_COUNT_MAX)
+        return true;
+    atomic_fetch_sub(&grown_count, room);
+    return false;
+}
+
+static bool is_full(const struct local_layout *layout)
+{
+    return layout->room - layout->count < BATCH_COUNT / 2;
+}
+
+static void drop_older_half(struct local_layout *layout)
+{
+    uint32_t half = layout->count / 2;
+
+    layout->begin_bytes = extent_end(&layout->extents[half - 1]);
+    layout->count -= half;
+    memmove(layout->extents, layout->extents + half,
+            layout->count * sizeof(*layout->extents));
+}
+
+/* How many extents can be put behind those that are there: at least half a
+ * batch. */
+static uint32_t make_room(struct local_file *file)
+{
+    struct local_layout *layout = file->layout;
+    struct local_layout *larger = NULL;
+    uint32_t room = layout->room;
+
+    if (is_full(layout) && may_grow(room)) {
+        larger = realloc(layout, sizeof(*layout) +
+                                     2 * room * sizeof(layout->extents[0]));
+        if (larger == NULL)
+            atomic_fetch_sub(&grown_count, room);
     }
-    file->layout = layout;
-    return 0;
+    if (larger != NULL) {
+        file->layout = layout = larger;
+        layout->room = 2 * room;
+    }
+    if (is_full(layout))
+        drop_older_half(layout);
+    return (uint32_t)ds_min_u64(layout->room - layout->count, BATCH_COUNT);
 }
 
-static uint64_t extent_end(const struct ds_physical_extent *extent)
+/* Put the next batch behind what there is. An extent begins there, or it is
+ * the layout's own beginning. */
+static int extend(struct local_file *file, bool at_extent, struct ds_error *err)
 {
-    return extent->offset_bytes +
-           extent->length_bytes; /* check_layout saw it */
+    uint32_t most = make_room(file);
+    struct local_layout *layout = file->layout;
+    uint32_t before = layout->count;
+    uint64_t begin = layout->end_bytes;
+    int rc = 0;
+
+    if (!at_extent || !from_tree(file, most))
+        rc = from_fiemap(file, most, err);
+    if (rc == 0)
+        rc = check_batch(file, layout->extents + before, layout->count - before,
+                         err);
+    layout->end_bytes = ds_max_u64(layout->end_bytes, begin + 1);
+    layout->last_bytes = layout->end_bytes - begin;
+    return rc;
+}
+
+/* Replace the layout by one that answers from `offset_bytes` on. */
+static int begin_anew(struct local_file *file, uint64_t offset_bytes,
+                      struct ds_error *err)
+{
+    local_drop_layout(file);
+    file->layout = malloc(sizeof(*file->layout) +
+                          BATCH_COUNT * sizeof(file->layout->extents[0]));
+    if (file->layout == NULL)
+        return ds_fail_memory(err);
+    *file->layout = (struct local_layout){ .begin_bytes = offset_bytes,
+                                           .end_bytes = offset_bytes,
+                                           .room = BATCH_COUNT };
+    return extend(file, offset_bytes == 0, err);
 }
 
 /* The first extent that ends after `offset_bytes`; count if none does. */
@@ -231,20 +311,38 @@ static void collect(const struct local_layout *layout, uint64_t offset_bytes,
 
 static bool answers(const struct local_layout *layout, uint64_t offset_bytes)
 {
-    return layout != NULL && offset_bytes >= layout->begin_bytes &&
+    return offset_bytes >= layout->begin_bytes &&
            offset_bytes < layout->end_bytes;
+}
+
+/* What comes next is put behind, and what is asked for further on is walked to
+ * if that is cheap. */
+static bool may_extend(const struct local_file *file, uint64_t offset_bytes,
+                       unsigned walked)
+{
+    const struct local_layout *layout = file->layout;
+
+    if (offset_bytes <= layout->end_bytes)
+        return offset_bytes == layout->end_bytes;
+    return reads_tree(file) ? walked < WALK_COUNT_MAX
+                            : walked == 0 && offset_bytes - layout->end_bytes <
+                                                 layout->last_bytes;
 }
 
 /* The first batch of a file begins at its beginning: mostly it is the whole
  * file, and whoever asks next may ask from there. */
-static int make_answer(struct local_file *local, uint64_t offset_bytes,
+static int make_answer(struct local_file *file, uint64_t offset_bytes,
                        struct ds_error *err)
 {
     int rc = 0;
-    if (local->layout == NULL)
-        rc = refill(local, 0, err);
-    if (rc == 0 && !answers(local->layout, offset_bytes))
-        rc = refill(local, offset_bytes, err);
+    if (file->layout == NULL)
+        rc = begin_anew(file, 0, err);
+    for (unsigned i = 0; rc == 0 && may_extend(file, offset_bytes, i); i++)
+        rc = extend(file, true, err);
+    if (rc == 0 && !answers(file->layout, offset_bytes))
+        rc = begin_anew(file, offset_bytes, err);
+    if (rc != 0)
+        local_drop_layout(file);
     return rc;
 }
 
@@ -321,6 +419,8 @@ int local_exclusive(struct ds_file *file, uint64_t offset_bytes,
 
 void local_drop_layout(struct local_file *file)
 {
+    if (file->layout != NULL)
+        atomic_fetch_sub(&grown_count, file->layout->room - BATCH_COUNT);
     free(file->layout);
     file->layout = NULL;
 }
