@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the kernel alone takes to clone the ranges that a plan consists of: the
- * floor under a conversion that makes these calls.
+ * What the kernel alone takes for the calls that a plan consists of: the floor
+ * under a conversion that makes them.
  *
- *   list read | t0 | FICLONERANGE ... | t1 | fsync file, directory | t2
+ *   list read | t0 | FICLONERANGE, pwrite ... | t1 | fsync file, directory | t2
  *
- * LIST holds a line for each range: the file it comes from, source offset,
- * target offset, length, in bytes. The file is "source", or "target" for a page
- * of bitmap that is cloned behind: where such a page is first named it is
- * written; the kernel flushes it when it is cloned. The target is new. What
- * diskshift does besides (its process, tables, renaming, verification) is not
- * within the time. Prints a line of JSON like stopwatch's.
+ * LIST holds a line for each range: where it comes from, source offset, target
+ * offset, length, in bytes. It comes from "source"; or from "target", which is
+ * a page of bitmap that is cloned behind: where such a page is first named it
+ * is written, and the kernel flushes it when it is cloned; or it is "bytes" of
+ * a table, which are written. The target is new. What diskshift does besides
+ * (its process, renaming, verification) is not within the time. Prints a line
+ * of JSON like stopwatch's.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -29,9 +30,12 @@
 
 #define RANGE_COUNT_MAX ((size_t)16 << 20)
 #define PAGE_BYTES 4096
+#define BUFFER_BYTES ((size_t)1 << 20)
+
+enum origin { ORIGIN_SOURCE, ORIGIN_TARGET, ORIGIN_BYTES };
 
 struct range {
-    bool from_target;
+    enum origin origin;
     struct file_clone_range clone;
 };
 
@@ -40,6 +44,13 @@ struct list {
     size_t count;
     uint64_t end_bytes; /* of the target */
 };
+
+static enum origin origin_of(const char *name)
+{
+    if (strcmp(name, "bytes") == 0)
+        return ORIGIN_BYTES;
+    return strcmp(name, "target") == 0 ? ORIGIN_TARGET : ORIGIN_SOURCE;
+}
 
 static void append(struct list *list, size_t *room, const char *file,
                    uint64_t source, uint64_t target, uint64_t length_bytes)
@@ -51,7 +62,7 @@ static void append(struct list *list, size_t *room, const char *file,
             die("memory");
     }
     list->ranges[list->count++] = (struct range){
-        .from_target = strcmp(file, "target") == 0,
+        .origin = origin_of(file),
         .clone = { .src_offset = source,
                    .src_length = length_bytes,
                    .dest_offset = target },
@@ -74,7 +85,7 @@ static struct list read_list(const char *path)
                   &target, &length_bytes) == 4)
         append(&list, &room, from, source, target, length_bytes);
     if (list.count == 0 || !feof(file)) {
-        fputs("clones: LIST: expect lines of a file and three numbers\n",
+        fputs("clones: LIST: expect lines of an origin and three numbers\n",
               stderr);
         exit(1);
     }
@@ -82,16 +93,23 @@ static struct list read_list(const char *path)
     return list;
 }
 
-static void write_page(int to, uint64_t offset)
+static void write_bytes(int to, uint64_t offset, uint64_t length_bytes)
 {
-    static char page[PAGE_BYTES];
+    static char buffer[BUFFER_BYTES];
 
-    memset(page, 0xff, sizeof(page));
-    if (pwrite(to, page, sizeof(page), (off_t)offset) != sizeof(page))
-        die("pwrite");
+    memset(buffer, 0xff, PAGE_BYTES);
+    while (length_bytes > 0) {
+        size_t part =
+            length_bytes < BUFFER_BYTES ? (size_t)length_bytes : BUFFER_BYTES;
+
+        if (pwrite(to, buffer, part, (off_t)offset) != (ssize_t)part)
+            die("pwrite");
+        offset += part;
+        length_bytes -= part;
+    }
 }
 
-static void clone_all(int from, int to, struct list *list)
+static void make_all(int from, int to, struct list *list)
 {
     uint64_t page = UINT64_MAX;
 
@@ -99,10 +117,15 @@ static void clone_all(int from, int to, struct list *list)
         die("ftruncate");
     for (size_t i = 0; i < list->count; i++) {
         struct file_clone_range *clone = &list->ranges[i].clone;
+        enum origin origin = list->ranges[i].origin;
 
-        if (list->ranges[i].from_target && clone->src_offset != page)
-            write_page(to, page = clone->src_offset);
-        clone->src_fd = list->ranges[i].from_target ? to : from;
+        if (origin == ORIGIN_BYTES) {
+            write_bytes(to, clone->dest_offset, clone->src_length);
+            continue;
+        }
+        if (origin == ORIGIN_TARGET && clone->src_offset != page)
+            write_bytes(to, page = clone->src_offset, PAGE_BYTES);
+        clone->src_fd = origin == ORIGIN_TARGET ? to : from;
         if (ioctl(to, FICLONERANGE, clone) != 0)
             die("FICLONERANGE");
     }
@@ -126,7 +149,7 @@ int main(int argc, char **argv)
         die(from < 0 ? argv[1] : argv[2]);
     (void)getrusage(RUSAGE_SELF, &before);
     begin = now_seconds();
-    clone_all(from, to, &list);
+    make_all(from, to, &list);
     ended = now_seconds();
     directory = open(dirname(argv[2]), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fsync(to) != 0 || directory < 0 || fsync(directory) != 0)

@@ -27,7 +27,7 @@ clear_mount() {
 # Removes the target. XFS frees what it held in the background: give it time
 # to end, in proportion.
 clear_target() {
-    rm -f "$mount"/target*
+    rm -f "$mount"/target* "$mount"/*/*.vhdx
     sync -f "$mount"
     sleep "${settle_seconds:-0.1}"
 }
@@ -67,16 +67,15 @@ set_case() {
         metadata_bytes, operations_by_kind}}' <<<"$plan")"
 }
 
-# The ranges that diskshift clones, for bench_clones: of the source, and of the
-# target's own pages ("repeat").
-list_clones() {
+# list_calls KINDS: the ranges that diskshift clones or writes, for
+# bench_clones: of the source, of the target's own pages ("repeat"), and tables.
+list_calls() {
     "$diskshift" plan --json --ops --strategy range -O "$format" \
         ${options:+-o "$options"} "$mount/$source" "$target" |
-        sed -nE '/"kind": "(clone|repeat)",/s/,$//p' |
-        jq -r '(if .kind == "clone" then "source" else "target" end) +
-            " \(.source_offset_bytes) \(.target_offset_bytes) " +
+        sed -nE "/\"kind\": \"($1)\",/s/,\$//p" |
+        jq -r '({clone: "source", repeat: "target", write: "bytes"}[.kind]) +
+            " \(.source_offset_bytes // 0) \(.target_offset_bytes) " +
             "\(.length_bytes)"' >"$list"
-    grep source "$list" >"$list.data"
 }
 
 # System calls are counted in a run of their own, since that takes its time.
@@ -103,7 +102,9 @@ contest() {
         ;;
     verify) set -- "${watch[@]}" "$diskshift" verify "${files[@]}" ;;
     tables) set -- "${flush[@]}" --append "$tables_bytes" touch "$target" ;;
-    clones) set -- "$programs/bench_clones" "$mount/$data" "$target" "$list" ;;
+    clones | tables-in-place)
+        set -- "$programs/bench_clones" "$mount/$data" "$target" "$list"
+        ;;
     clones-data)
         set -- "$programs/bench_clones" "$mount/$data" "$target" "$list.data"
         ;;
@@ -115,7 +116,7 @@ contest() {
         ;;
     all-at-once)
         set -- "${watch[@]}" xargs -a "$list" -P 100 -I{} "${convert[@]}" \
-            "$mount/{}.vmdk" "$mount/target{}.vhdx"
+            "$mount/{}.vmdk" "$mount/{}.vhdx"
         ;;
     reads-*) set -- random_reads "$mount/${contestant#reads-}.vhdx" ;;
     esac
@@ -181,7 +182,8 @@ measure_largest() {
     count_calls
 }
 
-# 1024 pieces of 2 MiB, whatever the disk's size.
+# 1024 pieces of 2 MiB, whatever the disk's size. Beside it stand the target's
+# tables, in the places that they have in it. A raw disk has none.
 measure_size() {
     local size form
     for ((size = 4 * gib; size <= size_max << 40; size *= 4)); do
@@ -191,7 +193,12 @@ measure_size() {
         for form in raw qcow2 vhdx; do
             case="raw to $form"
             set_case disk.raw $form "" disk.raw
-            turns diskshift tables
+            list_calls write
+            if [[ -s $list ]]; then
+                turns diskshift tables-in-place
+            else
+                turns diskshift
+            fi
             count_calls
         done
     done
@@ -213,7 +220,7 @@ measure_extents() {
             settle_seconds=0.$((count > 65536 ? 9 : 2))
             case="pieces of $((clusters * 64)) KiB, cloned"
             set_case disk.qcow2 raw "" disk.qcow2 --strategy range
-            list_clones
+            list_calls clone
             # What takes tens of seconds, once.
             repeat=$((count > often ? 1 : repeat)) \
                 turns diskshift diskshift-no-verify clones
@@ -234,8 +241,10 @@ measure_dynamic() {
         case="raw to dynamic vhd"
         mapped $((size * gib)) "$mount/disk.raw"
         set_case disk.raw vhd "" disk.raw --strategy range
-        list_clones
+        list_calls "clone|repeat"
+        grep source "$list" >"$list.data"
         turns diskshift diskshift-no-verify clones clones-data
+        rm "$list.data"
         count_calls
     done
 }
@@ -269,20 +278,44 @@ measure_chains() {
     done
 }
 
-# Disks that share nothing with each other.
+# A hundred disks that share nothing with each other: each in a directory of its
+# own, as hypervisors keep their guests, which XFS lays into its allocation
+# groups by turns; and all in one, which it keeps in one group.
 measure_crowd() {
-    local i count=100
+    local i count=100 directory
+    case="vmdk to vhdx, a directory each" axis=$count
     for ((i = 1; i <= count; i++)); do
-        dd if="$mount/base" of="$mount/part" bs=64M skip=$((i % 16)) count=1 \
-            status=none
-        sync -f "$mount"
-        "$programs/bench_mapped" "$mount/part" $((10 * gib)) "$mount/disk.raw"
-        convert_to vmdk "" disk.raw $i.vmdk
-        rm "$mount/part" "$mount/disk.raw"
+        directory=$mount/$i
+        mkdir "$directory"
+        make_member "$directory"
     done
-    seq $count >"$list"
-    case="vmdk to vhdx" axis=$count
-    set_case 1.vmdk vhdx "" 1.vmdk
+    seq -f "%g/disk" $count >"$list"
+    crowd_turns
+    rm -rf "$mount"/[1-9]*
+    case="vmdk to vhdx, all in one directory"
+    mkdir "$mount/all"
+    for ((i = 1; i <= count; i++)); do
+        make_member "$mount/all"
+        mv "$mount/all/disk.vmdk" "$mount/all/$i.vmdk"
+    done
+    seq -f "all/%g" $count >"$list"
+    crowd_turns
+}
+
+make_member() { # DIRECTORY: disk.vmdk in it; the next one of other bytes
+    member=$(((${member:-0} + 1) % 16))
+    dd if="$mount/base" of="$1/part" bs=64M skip=$member count=1 status=none
+    sync -f "$mount"
+    "$programs/bench_mapped" "$1/part" $((10 * gib)) "$1/disk.raw"
+    convert_to vmdk "" "${1#"$mount"/}/disk.raw" "${1#"$mount"/}/disk.vmdk"
+    rm "$1/part" "$1/disk.raw"
+}
+
+crowd_turns() { # of the disks that $list names, each beside its target
+    local first settle_seconds=1
+    first=$(head -n 1 "$list")
+    set_case "$first.vmdk" vhdx "" "$first.vmdk"
+    target=$mount/$first.vhdx
     turns diskshift all-at-once
 }
 

@@ -74,9 +74,9 @@ draw_scale() {
             "1024 extents, whatever the size ($filesystem)" 'bytes' \
             "to raw$tab$(series size diskshift raw$)" \
             "to qcow2$tab$(series size diskshift qcow2)" \
-            "tables of qcow2 alone$tab$(series size tables qcow2)" \
+            "tables of qcow2 alone$tab$(series size tables-in-place qcow2)" \
             "to VHDX$tab$(series size diskshift vhdx)" \
-            "tables of VHDX alone$tab$(series size tables vhdx)"
+            "tables of VHDX alone$tab$(series size tables-in-place vhdx)"
         for size in 64 1024; do
             draw "$out/scale-extents-${size}k-$filesystem.svg" \
                 "pieces of $size KiB, shuffled ($filesystem)" 'extents' \

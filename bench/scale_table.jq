@@ -13,6 +13,8 @@ def ours: .contestants | .diskshift // .verify // .["reads-shared"];
 def floor_of: .contestants
     | if .clones then [.clones, "clone calls alone"]
       elif .tables then [.tables, "its tables"]
+      elif .["tables-in-place"]
+      then [.["tables-in-place"], "its tables, in place"]
       elif .["all-at-once"] then [.["all-at-once"], "all at once"]
       elif .["qemu-img"] then [.["qemu-img"], "qemu-img"]
       elif .["reads-copied"] then [.["reads-copied"], "of a copy"]
