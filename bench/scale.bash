@@ -235,8 +235,10 @@ measure_extents() {
 # The bitmap before each block of 2 MiB makes a clone of each, and takes one
 # itself.
 measure_dynamic() {
-    local size
+    local size settle_seconds
     for size in 16 64; do
+        # Who comes after another's 65,536 extents must not pay for them.
+        settle_seconds=$((size / 16))
         axis=$((size * gib / (2 << 20)))
         case="raw to dynamic vhd"
         mapped $((size * gib)) "$mount/disk.raw"
