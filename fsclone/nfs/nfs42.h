@@ -224,6 +224,7 @@ struct nfs42_piece {
     uint64_t source_offset_bytes;
     uint64_t target_offset_bytes;
     uint64_t length_bytes; /* CLONE: 0 means to the source's end */
+    bool begins_compound;  /* not behind the piece before, in flight with it */
     uint32_t status;       /* set */
     bool answered;         /* set: there is a status */
     uint64_t done_bytes;   /* COPY: set */

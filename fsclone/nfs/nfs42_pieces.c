@@ -179,7 +179,8 @@ static void pack(const struct nfs42 *session, struct nfs42_call *call,
             !fits(session, call, 1u + 2u * source + target))
             break;
         /* One COPY takes its time: no more of them behind each other. */
-        if (piece->op == NFS42_COPY && i > packed->first)
+        if ((piece->op == NFS42_COPY || piece->begins_compound) &&
+            i > packed->first)
             break;
         if (source) {
             nfs42_put_file(call, piece->source);

@@ -63,6 +63,8 @@ struct remote_settings {
     int timeout_ms;  /* for one reply */
     int patience_ms; /* for a server that only says DELAY, or is restarted */
     uint32_t slot_count, piece_count; /* of NFSv4.2 at most; 0: no bound */
+    uint32_t lane_count; /* by which a target's clones go; 1: straight; 0: by
+                            what is measured */
 };
 
 struct remote_url {
@@ -153,10 +155,24 @@ void remote_traffic(ds_traffic_fn *each, void *user);
 /* By which way data came into a target. */
 struct remote_account {
     uint64_t cloned_bytes, clone_count;
+    uint64_t staged_count;             /* of the clones: by way of lanes */
     uint64_t copied_bytes, copy_count; /* by the server */
     uint64_t written_bytes;            /* from here */
     uint64_t read_bytes;
     uint64_t unsure_count; /* of what an array did and kept no record */
+};
+
+/* Files beside a target in which its clones are put together: remote_lanes.c */
+struct remote_pace {
+    uint64_t ns, count;  /* of pieces, and what they took */
+    uint64_t trip_count; /* in which they went there */
+};
+struct remote_lanes {
+    struct remote_file *files[NFS42_SLOT_COUNT_MAX];
+    uint32_t count;
+    bool given_up;
+    struct remote_pace direct, staged;
+    uint64_t trip_ns; /* 0: not measured */
 };
 
 struct remote_file {
@@ -181,6 +197,7 @@ struct remote_file {
     struct nfs3_verifier verifier; /* of unflushed writes */
     struct ds_clone_via *via; /* by which its blocks are shared; NULL: CLONE */
     struct remote_account account;
+    struct remote_lanes lanes;
 };
 
 static inline struct remote_file *remote_of(const struct ds_file *file)
@@ -213,6 +230,10 @@ int remote_open(const char *path, struct ds_file **out, struct ds_error *err);
 int remote_open_name(struct remote_mount *mount, const char *name,
                      const char *path, struct remote_file **out,
                      struct ds_error *err);
+/** Create it with a name that nobody else would choose, for nobody but us. */
+int remote_create_own(struct remote_mount *mount, const char *name,
+                      const char *path, struct remote_file **out,
+                      struct ds_error *err);
 /** Create it; see nfs3_create. */
 int remote_create_name(struct remote_mount *mount, const char *name,
                        const char *path, const uint32_t *mode,
@@ -313,6 +334,14 @@ struct remote_copying {
 /** Do these COPYs; sets their statuses. */
 int remote_copy(const struct remote_copying *copying, struct ds_op **ops,
                 size_t count, struct ds_error *err);
+
+/* remote_lanes.c */
+/** As nfs42_run_pieces, by way of lanes where they are quicker. There is a
+ * session, whose lock it takes. */
+int remote_lanes_run(struct remote_file *target, struct nfs42_piece *pieces,
+                     size_t count, struct ds_error *err);
+/** Remove the target's lanes, if there are any. */
+void remote_lanes_end(struct remote_file *target);
 
 /* remote_run.c */
 /** -errno by which a server says that it does not do this at all. */

@@ -103,23 +103,6 @@ static void probe(struct remote_file *source, struct remote_file *target,
         set_shared(out, false, DS_COPY_CLONE_REFUSED);
 }
 
-/* Its name is ours alone, so one that is there already was made by a call that
- * was sent twice. */
-static int make_probe_file(struct remote_mount *mount, const char *name,
-                           const char *plain, struct remote_file **out,
-                           struct ds_error *err)
-{
-    const uint32_t mode = 0600;
-    struct ds_error own = DS_ERROR_INIT;
-    int result = remote_create_name(mount, name, plain, &mode, out, &own);
-
-    if (result != 0 && own.system_errno == EEXIST)
-        return remote_open_name(mount, name, plain, out, err);
-    if (result != 0 && err != NULL)
-        *err = own;
-    return result;
-}
-
 static int with_probe_file(struct remote_file *source,
                            struct remote_mount *mount, const char *plain,
                            struct ds_clone_domain *out, struct ds_error *err)
@@ -134,7 +117,7 @@ static int with_probe_file(struct remote_file *source,
         name = NULL;
         return ds_fail_memory(err);
     }
-    result = make_probe_file(mount, name, plain, &file, err);
+    result = remote_create_own(mount, name, plain, &file, err);
     if (result != 0)
         return result;
     probe(source, file, out);

@@ -32,7 +32,7 @@ static bool same_settings(const struct remote_settings *a,
            a->user.uid == b->user.uid && a->user.gid == b->user.gid &&
            a->no_nfs42 == b->no_nfs42 && a->timeout_ms == b->timeout_ms &&
            a->patience_ms == b->patience_ms && a->slot_count == b->slot_count &&
-           a->piece_count == b->piece_count;
+           a->piece_count == b->piece_count && a->lane_count == b->lane_count;
 }
 
 static struct remote_server *find_server(const struct remote_url *url)

@@ -99,6 +99,22 @@ int remote_create_name(struct remote_mount *mount, const char *name,
     return opened(file, status, "cannot create", out, err);
 }
 
+/* One that is there already was made by a call that was sent twice. */
+int remote_create_own(struct remote_mount *mount, const char *name,
+                      const char *path, struct remote_file **out,
+                      struct ds_error *err)
+{
+    const uint32_t mode = 0600;
+    struct ds_error own = DS_ERROR_INIT;
+    int result = remote_create_name(mount, name, path, &mode, out, &own);
+
+    if (result != 0 && own.system_errno == EEXIST)
+        return remote_open_name(mount, name, path, out, err);
+    if (result != 0 && err != NULL)
+        *err = own;
+    return result;
+}
+
 static int open_source(struct remote_mount *mount, const char *name,
                        const char *path, struct ds_file **out,
                        struct ds_error *err)
@@ -165,6 +181,7 @@ void remote_close(struct ds_file *base)
 
     if (base == NULL)
         return;
+    remote_lanes_end(file);
     remote_forget_windows(file);
     free(file->final_name);
     free(file->final_path);

@@ -218,12 +218,9 @@ static void piece_answered(struct batch *batch, struct ds_op *op,
 
 static int run_pieces(struct batch *batch, size_t count, struct ds_error *err)
 {
-    struct remote_server *server =
-        target_of(batch, batch->collected[0])->mount->server;
-    struct nfs42 *session = remote_session(server);
-    int result = nfs42_run_pieces(session, batch->pieces, count, err);
+    int result = remote_lanes_run(target_of(batch, batch->collected[0]),
+                                  batch->pieces, count, err);
 
-    remote_session_done(server);
     for (size_t i = 0; i < count; i++) {
         if (result == 0)
             piece_answered(batch, batch->collected[i], &batch->pieces[i]);

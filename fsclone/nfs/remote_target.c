@@ -277,6 +277,7 @@ int remote_create(const struct ds_create_request *request, struct ds_file **out,
 
 int remote_sync(struct ds_file *base, struct ds_error *err)
 {
+    remote_lanes_end(remote_of(base));
     return commit(remote_of(base), err);
 }
 
@@ -377,6 +378,7 @@ void remote_discard(struct ds_file *base)
 
     if (file->discarded)
         return;
+    remote_lanes_end(file);
     remove_name(file, file->name);
     if (file->final_name != NULL)
         remove_name(file, file->final_name);
@@ -448,6 +450,11 @@ void remote_account_text(const struct ds_file *target, char *text,
         say(text, text_bytes,
             " %" PRIu64 " bytes shared by the server (%" PRIu64 " CLONE),",
             a->cloned_bytes, a->clone_count);
+    if (a->staged_count > 0)
+        say(text, text_bytes,
+            " %" PRIu64 " of them put together in files beside it, since the "
+            "server flushes after each,",
+            a->staged_count);
     if (a->copied_bytes > 0)
         say(text, text_bytes, " %" PRIu64 " bytes copied by the server (COPY),",
             a->copied_bytes);

@@ -49,7 +49,8 @@ enum key {
     KEY_TIMEOUT,
     KEY_PATIENCE,
     KEY_SLOTS,
-    KEY_PIECES
+    KEY_PIECES,
+    KEY_LANES
 };
 
 static const struct {
@@ -66,6 +67,7 @@ static const struct {
     [KEY_PATIENCE] = { "patience", 86400 },
     [KEY_SLOTS] = { "slots", NFS42_SLOT_COUNT_MAX },
     [KEY_PIECES] = { "pieces", 1024 },
+    [KEY_LANES] = { "lanes", NFS42_SLOT_COUNT_MAX },
 };
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
 
@@ -101,6 +103,9 @@ static bool set(struct remote_settings *settings, enum key key, uint64_t value)
     case KEY_PIECES:
         settings->piece_count = (uint32_t)value;
         return value > 0;
+    case KEY_LANES:
+        settings->lane_count = (uint32_t)value;
+        return value > 0;
     }
     return false;
 }
@@ -134,8 +139,8 @@ static int parse_options(const char *path, const char *options,
             return ds_fail(err, DS_ERR_ARG,
                            "nfs: path: option, have %.*s in %.200s expect "
                            "nfsport, mountport, uid, gid, version=3, "
-                           "nfs42=0|1, timeout or patience (seconds), slots or "
-                           "pieces",
+                           "nfs42=0|1, timeout or patience (seconds), slots, "
+                           "pieces or lanes",
                            (int)length, options, path);
         options += length;
         options += *options == '&';

@@ -20,6 +20,11 @@ disk_mount
     mkdisk fragmented 8M 41 disk.raw
     qemu-img convert -f raw -O qcow2 disk.raw disk.qcow2
     mv disk.raw "$run/disk.raw"
+    # Held by an ESXi, as a file beside it says.
+    mkdir held
+    cp disk.qcow2 held/disk.qcow2
+    echo esx-3 >"held/.lck-$(printf %016x "$(stat -c %i held/disk.qcow2)" |
+        fold -w2 | tac | tr -d '\n')"
     sync .
 ) || die "cannot make sources"
 disk_unmount
@@ -40,6 +45,22 @@ convert calm.vhdx || die "nothing wrong, and yet: $(cat "$run/err")"
 reap "$spawned"
 count=$(grep -c '^100003 ' "$run/calls.2049")
 check "a conversion takes 30 calls at least, $count" test "$count" -ge 30
+
+# A listing of the directory that is not answered says nothing of VMware's
+# locks: it is asked for again.
+listings() { grep -c '^100003 3 16$' "$run/calls.2049"; }
+asked=$(listings)
+proxy 2049 lose 16
+convert listing.vhdx || die "no answer to a READDIR: $(cat "$run/err")"
+check "the listing that got no answer was asked for again" \
+    test "$(listings)" = $((asked + 1))
+reap "$spawned"
+proxy 2049 lose 16
+status "a lock is seen in the second answer" 6 timeout 60 "$DISKSHIFT" convert \
+    "$near/held/disk.qcow2$query" "$near/held.vhdx"
+said "by name" 'esx-3'
+check "it had been asked for twice" test "$(listings)" -ge 2
+reap "$spawned"
 
 # Counted by a stranger: what --stats says is true.
 proxy 2049
@@ -87,6 +108,7 @@ different() {
 }
 check "each target is what its source is" test -z "$(different)"
 check "nothing is left over" test -z \
-    "$(find "$disk_at" -mindepth 1 ! -name '*.vhdx' ! -name disk.qcow2)"
+    "$(find "$disk_at" -mindepth 1 ! -path '*/held' ! -path '*/held/*' \
+        ! -name '*.vhdx' ! -name disk.qcow2)"
 disk_unmount
 finish

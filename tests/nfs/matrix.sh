@@ -119,7 +119,7 @@ for from in "${formats[@]}"; do
 done
 leftovers() {
     local left
-    left=$(find . -name '*.partial' -o -name '.diskshift*')
+    left=$(find . -name '*.partial*' -o -name '.diskshift*')
     echo "$left"
     [[ -z $left ]]
 }

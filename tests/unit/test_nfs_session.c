@@ -70,6 +70,27 @@ static void test_session__clones_are_packed(void **state)
     fake_end(&fake);
 }
 
+static void test_session__a_piece_may_begin_a_compound(void **state)
+{
+    struct nfs42_piece pieces[4];
+    struct ds_error err = DS_ERROR_INIT;
+    struct fake fake;
+    struct nfs42 *session;
+
+    (void)state;
+    fake_start(&fake);
+    session = connect_to(&fake);
+    fill(pieces, 4);
+    pieces[0].begins_compound = true;
+    pieces[2].begins_compound = true;
+    assert_int_equal(nfs42_run_pieces(session, pieces, 4, &err), 0);
+    all_done(pieces, 4);
+    assert_int_equal(fake.clone_count, 4);
+    assert_int_equal(fake.work_count, 2);
+    nfs42_close(session);
+    fake_end(&fake);
+}
+
 /* SEQUENCE and PUTFHs included; each call is one. */
 static void test_session__calls_are_counted(void **state)
 {
@@ -304,6 +325,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_session__clones_are_packed),
+        cmocka_unit_test(test_session__a_piece_may_begin_a_compound),
         cmocka_unit_test(test_session__calls_are_counted),
         cmocka_unit_test(test_session__bounds_of_a_compound),
         cmocka_unit_test(test_session__look_up_and_locks),

@@ -39,14 +39,16 @@ static void test_url__parts(void **state)
 
     assert_int_equal(
         remote_url_parse(
-            "nfs://h/d/?nfs42=0&version=3&patience=2&slots=3&pieces=9", &url,
-            &err),
+            "nfs://h/d/"
+            "?nfs42=0&version=3&patience=2&slots=3&pieces=9&lanes=4",
+            &url, &err),
         0);
     assert_string_equal(url.name, "");
     assert_true(url.settings.no_nfs42);
     assert_int_equal(url.settings.patience_ms, 2000);
     assert_int_equal(url.settings.slot_count, 3);
     assert_int_equal(url.settings.piece_count, 9);
+    assert_int_equal(url.settings.lane_count, 4);
     remote_url_free(&url);
 }
 
