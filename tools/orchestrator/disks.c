@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "disks.h"
+#include "plan.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -134,7 +135,7 @@ static int fill_clone(int from, int to, const char *path, bool require_clone,
     if (ioctl(to, FICLONE, from) != 0) {
         if (require_clone)
             return fail_errno(err, errno, path, "share its blocks");
-        if (copy_range(from, to, copied_bytes) != 0)
+        if (copy_all(from, to, status.st_size, copied_bytes) != 0)
             return fail_errno(err, errno, path, "copy");
     }
     copy_attributes(from, to);
@@ -227,6 +228,16 @@ static struct ds_open_options source_of(const struct shift *shift)
 {
     return (struct ds_open_options){ .format = shift->from_format,
                                      .member = shift->from_member };
+}
+
+void shift_options(const struct pairs *options, struct texts *out)
+{
+    for (size_t i = 0; i < options->count; i++) {
+        autofree char *option =
+            text_format("%s=%s", options->items[i].from, options->items[i].to);
+
+        texts_add(out, option);
+    }
 }
 
 int shift_plan(const struct shift *shift, struct texts *files,

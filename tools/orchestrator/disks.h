@@ -38,6 +38,9 @@ struct shift {
     struct ds_error error;
     struct ds_report report;
 };
+struct pairs;
+/** The plan's options of a format as a shift takes them. */
+void shift_options(const struct pairs *options, struct texts *out);
 /** Plan it only: the target's files, and the totals. */
 int shift_plan(const struct shift *shift, struct texts *files,
                struct ds_totals *totals, struct ds_error *err);
