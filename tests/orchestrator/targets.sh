@@ -47,11 +47,11 @@ esx_guest() {
 to_esx() {
     move web --to "$esx_uri" --auth-file "$run/auth.conf" --format vmdk \
         -o subformat=vmfs --network default='VM Network' \
-        --directory "$store/web" "$@"
+        --directory "$home" "$@"
 }
 nothing_on_esx() {
     source_is_untouched || return 1
-    [[ -z $(ls -A "$store/web") ]] || { ls -A "$store/web" && return 1; }
+    [[ -z $(ls -A "$home") ]] || { ls -A "$home" && return 1; }
     ! esx list --all --name | grep -qx web-moved
 }
 
@@ -72,7 +72,9 @@ esx_start() {
     read -r port <"$run/output" || die "vcsim: $(cat "$run/vcsim.log")"
     esx_uri="esx://127.0.0.1:$port/?no_verify=1"
     store=$(echo "$mount"/stores/govcsim-*)
-    mkdir "$store/web" "$mount/elsewhere"
+    # The simulator calls a VM as its directory is.
+    home=$store/web-moved
+    mkdir "$home" "$mount/elsewhere"
 }
 
 # What is told before anything is made, or at least before the VM is.
@@ -80,32 +82,32 @@ esx_refusals() {
     local map="$store=[LocalDS_0]"
     status "ESXi: a path that it cannot name" 6 to_esx
     said "ESXi: says how to name it" \
-        "target-path: .*no file of the target's host is named $store/web/.*--target-path"
+        "target-path: .*no file of the target's host is named $home/.*--target-path"
     status "ESXi: a datastore that it lacks" 6 to_esx \
         --target-path "$store=[none]"
     said "ESXi: a datastore that it lacks: it says so" \
-        'target-place: .*has no \[none\] web'
+        'target-place: .*has no \[none\] web-moved'
     status "ESXi: a directory that the datastore lacks" 6 to_esx --tries 1 \
-        --target-path "$store/web=[LocalDS_0] other" --accept-warnings
+        --target-path "$home=[LocalDS_0] other" --accept-warnings
     said "ESXi: a directory that it lacks: it says so" \
         "the target's host has no \[LocalDS_0\] other/web-moved-sda.vmdk"
     check "ESXi: a directory that it lacks: nothing is left" nothing_on_esx
     # Ours is not mounted: what is made is not in the datastore.
     status "ESXi: a directory that is not the datastore's" 6 to_esx \
         --directory "$mount/elsewhere" \
-        --target-path "$mount/elsewhere=[LocalDS_0] web" --tries 1 \
+        --target-path "$mount/elsewhere=[LocalDS_0] web-moved" --tries 1 \
         --accept-warnings
     said "ESXi: not the datastore's: it is seen before the VM is made" \
-        "the target's host has no \[LocalDS_0\] web/web-moved-sda.vmdk, which is $mount/elsewhere/web-moved-sda.vmdk here"
+        "the target's host has no \[LocalDS_0\] web-moved/web-moved-sda.vmdk, which is $mount/elsewhere/web-moved-sda.vmdk here"
     check "ESXi: not the datastore's: nothing is left" nothing_on_esx
     check "ESXi: not the datastore's: nor there" test -z \
         "$(ls -A "$mount/elsewhere")"
     echo >"$mount/elsewhere/somebody.vmdk"
     status "ESXi: the same, where something stands already" 6 to_esx \
         --directory "$mount/elsewhere" \
-        --target-path "$mount/elsewhere=[LocalDS_0] web"
+        --target-path "$mount/elsewhere=[LocalDS_0] web-moved"
     said "ESXi: preflight sees it" \
-        'target-place: .*is not \[LocalDS_0\] web of .*has no somebody.vmdk'
+        'target-place: .*is not \[LocalDS_0\] web-moved of .*has no somebody.vmdk'
     status "ESXi: disks that it cannot power on" 6 to_esx \
         --target-path "$map" -o subformat=monolithicSparse
     said "ESXi: it says which it can" 'target-format: .*-o subformat=vmfs'
@@ -122,7 +124,7 @@ esx_refusals() {
 }
 
 esx_moves() {
-    local guest name='\(/vmfs/volumes/LocalDS_0/web/\)\?web-moved-sda.vmdk'
+    local guest name='\(/vmfs/volumes/LocalDS_0/web-moved/\)\?web-moved-sda.vmdk'
     esx_guest &
     guest=$!
     status "ESXi: moves" 0 to_esx --target-path "$store=[LocalDS_0]" \
@@ -131,14 +133,14 @@ esx_moves() {
     check "ESXi: it runs there" esx_state running
     check "ESXi: the source is off" state_is web "shut off"
     check "ESXi: its disk is the guest's" same_disk vmdk \
-        "$store/web/web-moved-sda.vmdk"
+        "$home/web-moved-sda.vmdk"
     check "ESXi: the verdict" bash -c \
         "jq -e '.verdict | test(\"does not show\")' <<<'$(fake show web --json)'"
     check "ESXi: the disk is named as the host does" grep -q \
-        "scsi0:0.fileName = \"$name\"" "$store/web/web-moved.vmx"
+        "scsi0:0.fileName = \"$name\"" "$home/web-moved.vmx"
     esx dumpxml web-moved >"$run/esx.xml"
     check "ESXi: and the API says so" grep -q \
-        "source file='\[LocalDS_0\] web/web-moved-sda.vmdk'" "$run/esx.xml"
+        "source file='\[LocalDS_0\] web-moved/web-moved-sda.vmdk'" "$run/esx.xml"
     check "ESXi: in its network" grep -q "source bridge='VM Network'" \
         "$run/esx.xml"
     status "ESXi: and back" 0 fake rollback web
@@ -153,11 +155,11 @@ esx_moves() {
         --target-path "$store=/vmfs/volumes/LocalDS_0" --accept-warnings
     reap "$guest"
     check "ESXi: it runs there as well" esx_state running
-    echo mine >"$store/web/notes.txt"
+    echo mine >"$home/notes.txt"
     status "ESXi: and back again" 0 fake rollback web
-    check "ESXi: what is another's stays" test "$(ls -A "$store/web")" = \
+    check "ESXi: what is another's stays" test "$(ls -A "$home")" = \
         notes.txt
-    rm "$store/web/notes.txt"
+    rm "$home/notes.txt"
     check "ESXi: nothing else does" nothing_on_esx
 }
 

@@ -209,7 +209,7 @@ int file_restore(const char *from, const char *to, struct ds_error *err)
 
 int file_remove(const char *path, struct ds_error *err)
 {
-    return unlink(path) == 0 || errno == ENOENT
+    return unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR
                ? 0
                : fail_errno(err, errno, path, "remove");
 }
