@@ -20,6 +20,35 @@ shown() {
     jq -e "$1" <<<"$(fake show web --json)"
 }
 
+# -- the whole -----------------------------------------------------------------
+
+vm_make web
+hooks=() wanted=
+for stage in preflight backup prepare migrate wait; do
+    hooks+=(--hook "before-$stage=echo \$DISKSHIFT_HOOK >>'$run/hooks'"
+        --hook "after-$stage=echo \$DISKSHIFT_HOOK >>'$run/hooks'")
+    wanted+="before-$stage after-$stage "
+done
+status "hooks around each stage" 0 move web "${hooks[@]}"
+check "in their order, each once" test "$(tr '\n' ' ' <"$run/hooks")" = "$wanted"
+vm_drop web
+
+# Four at once, but one for two hosts: each is through before the next begins.
+for name in a b c d; do
+    vm_make "$name"
+done
+status "a limit for each pair of hosts" 0 fake run a b c d --from "$uri" \
+    --to "$uri" --directory "$mount/target" --network default=bridge:br0 \
+    --script "$script" --guest-timeout 0 --retry-after 0 --test --deadline 5 \
+    --jobs 4 --jobs-per-host 1 --progress=3 3>"$run/progress"
+# shellcheck disable=SC2016 # jq's own
+check "no two of them at once" jq -es \
+    '[.[] | .vm // empty] | reduce .[] as $vm ([]; if .[-1] == $vm then . else
+        . + [$vm] end) | length == 4' "$run/progress"
+for name in a b c d; do
+    vm_drop "$name"
+done
+
 # -- backup --------------------------------------------------------------------
 
 vm_make web
@@ -134,6 +163,9 @@ status "a network without an entry" 6 fake run web --from "$uri" --to "$uri" \
 said "is an error before anything is done" 'network-map: default'
 status "MAC addresses are kept" 0 move web
 check "MAC addresses are kept: all of them" test "$(macs web-moved)" = "$before"
+check "CPUs and memory are as they were" bash -c \
+    "diff <(virsh -q dominfo web | grep -E '^(CPU.s.|Max memory)') \
+        <(virsh -q dominfo web-moved | grep -E '^(CPU.s.|Max memory)')"
 vm_drop web
 vm_make web
 before=$(macs web)

@@ -62,8 +62,9 @@ esx_start() {
     chmod 600 "$run/auth.conf"
     export LIBVIRT_AUTH_FILE=$run/auth.conf LIBVIRT_LOG_OUTPUTS=4:file:/dev/null
     # libvirt looks even numbers up, which takes an address that is not lo's.
-    ip link add ds0 type bridge && ip addr add 10.9.8.7/24 dev ds0 &&
-        ip link set ds0 up || die "no bridge"
+    ip link add ds0 type bridge
+    ip addr add 10.9.8.7/24 dev ds0
+    ip link set ds0 up || die "no bridge"
     mkdir "$mount/stores"
     mkfifo "$run/input" "$run/output"
     TMPDIR=$mount/stores "$DS_GOVMOMI/vcsim" <"$run/input" >"$run/output" \

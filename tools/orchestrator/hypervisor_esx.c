@@ -183,17 +183,23 @@ static void name_by_store(char **path)
     *path = named;
 }
 
-/* Whether there is the datastore of "[store] web/a.vmdk". */
-static bool has_store(struct libvirt *libvirt, const char *path)
+/* 1 or 0: whether there is the datastore of "[store] web/a.vmdk". */
+static int has_store(struct hypervisor *hypervisor, const char *path,
+                     struct ds_error *err)
 {
+    struct libvirt *libvirt = (struct libvirt *)hypervisor;
     autofree char *store =
         text_format("%.*s", (int)strcspn(path + 1, "]"), path + 1);
     virStoragePoolPtr found =
         virStoragePoolLookupByName(libvirt->connection, store);
 
-    if (found != NULL)
+    if (found != NULL) {
         virStoragePoolFree(found);
-    return found != NULL;
+        return 1;
+    }
+    return virGetLastErrorCode() == VIR_ERR_NO_STORAGE_POOL
+               ? 0
+               : libvirt_failed(hypervisor, "find datastore", store, err);
 }
 
 /* libvirt lists datastores and the descriptors in them, without their sizes:
@@ -211,10 +217,9 @@ static int sees(struct hypervisor *hypervisor, const char *path,
     if (named[0] != '[')
         return fail(err, DS_ERR_UNSUPPORTED, "look for %s: in no datastore",
                     path);
-    if (!has_store(libvirt, named))
-        return 0;
-    if (!text_ends(named, ".vmdk"))
-        return 1;
+    result = has_store(hypervisor, named, err);
+    if (result <= 0 || !text_ends(named, ".vmdk"))
+        return result;
     found = virStorageVolLookupByPath(libvirt->connection, named);
     if (found != NULL) {
         virStorageVolFree(found);
