@@ -74,7 +74,7 @@ edge "the guest does not answer, which is not accepted" 6 "mute-web=1" \
 edge "a hook fails" 6 "" "hook after-backup: exit status 3" \
     --hook "after-backup=exit 3"
 edge "the backup directory cannot be made" 5 "" "make directory" \
-    --backup-directory /proc/none --accept-warnings
+    --backup-directory "$mount/vm/web.img" --accept-warnings
 
 # A full disk: what was written is removed again.
 small=$(fs_make ext4 8M)

@@ -6,6 +6,7 @@
 
 #include "hypervisor.h"
 #include "import.h"
+#include "plan.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define SEEN "ha-host_VM0"
@@ -42,6 +43,20 @@ static void must(int result, const struct ds_error *err)
 
 /* -- inventory and power -------------------------------------------------- */
 
+/* VMware's hosts power on none of its hosted products' sparse disks. */
+static void assert_formats(void)
+{
+    struct pairs options = { 0 };
+    struct ds_error err = DS_ERROR_INIT;
+
+    assert_int_equal(host->ops->runs_format(host, "vhdx", NULL, &err), 0);
+    assert_int_equal(host->ops->runs_format(host, "vmdk", NULL, &err), 0);
+    assert_said(&err, DS_ERR_UNSUPPORTED, "-o subformat=vmfs");
+    pairs_add(&options, "subformat", "vmfs");
+    assert_int_equal(host->ops->runs_format(host, "vmdk", &options, &err), 1);
+    pairs_free(&options);
+}
+
 static void test_esx__inventory(void **state)
 {
     struct ds_error err = DS_ERROR_INIT;
@@ -57,8 +72,7 @@ static void test_esx__inventory(void **state)
         host->ops->has_network(host, VM_LINK_NETWORK, "VM Network", &err), 1);
     assert_int_equal(
         host->ops->has_network(host, VM_LINK_NETWORK, "vSwitch0", &err), 0);
-    assert_int_equal(host->ops->runs_format(host, "vmdk", &err), 1);
-    assert_int_equal(host->ops->runs_format(host, "vhdx", &err), 0);
+    assert_formats();
     assert_null(host->ops->agent);
     assert_int_equal(host->can &
                          (HYPERVISOR_CAN_AGENT | HYPERVISOR_CAN_ADDRESSES |
@@ -180,6 +194,72 @@ static char *only_file(const char *pattern)
     text[length] = '\0';
     assert_int_equal(pclose(pipe), 0);
     return text;
+}
+
+static void test_esx__sees(void **state)
+{
+    struct ds_error err = DS_ERROR_INIT;
+    static const struct {
+        const char *path;
+        int answer;
+    } cases[] = {
+        { "[LocalDS_0] " SEEN "/disk1.vmdk", 1 },
+        { "/vmfs/volumes/LocalDS_0/" SEEN "/disk1.vmdk", 1 },
+        { "[LocalDS_0] " SEEN "/none.vmdk", 0 },
+        { "[LocalDS_0] none/disk1.vmdk", 0 },
+        { "[none] " SEEN "/disk1.vmdk", 0 },
+        { "[LocalDS_0] " SEEN, 1 },
+        { "[none] " SEEN, 0 },
+        { "/vmfs/volumes/LocalDS_0", 1 },
+        { "/vmfs/volumes/none", 0 },
+        { "/vmfs/volumes/5f0c8a12-1b2c3d4e-0000-0123456789ab/a.vmdk",
+          -DS_ERR_UNSUPPORTED },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        int have = host->ops->sees(host, cases[i].path, 0, &err);
+
+        if (have != cases[i].answer)
+            flunk("%s: have %d (%s) expect %d", cases[i].path, have,
+                  err.message, cases[i].answer);
+    }
+}
+
+/* Ten interfaces, four controllers of fifteen disks. */
+static void test_esx__limits(void **state)
+{
+    struct vm vm = target("many", "[LocalDS_0] many/sys.vmdk");
+    struct ds_error err = DS_ERROR_INIT;
+    struct vm_disk *disk;
+    struct vm_nic *nic;
+
+    (void)state;
+    while (vm.nic_count < 10) {
+        assert_int_equal(vm_add_nic(&vm, &nic, NULL), 0);
+        nic->model = text_copy("vmxnet3");
+    }
+    while (vm.disk_count < 60) {
+        assert_int_equal(vm_add_disk(&vm, &disk, NULL), 0);
+        disk->path = text_copy("[LocalDS_0] many/more.vmdk");
+        disk->format = text_copy("vmdk");
+        disk->name = text_copy("sdx");
+        disk->bus = VM_BUS_SCSI;
+        disk->controller = text_copy("vmpvscsi");
+    }
+    must(host->ops->fits(host, &vm, &err), &err);
+    assert_int_equal(vm_add_nic(&vm, &nic, NULL), 0);
+    assert_int_equal(host->ops->fits(host, &vm, &err), -DS_ERR_LIMIT);
+    assert_said(&err, DS_ERR_LIMIT, "have 11 expect at most 10");
+    vm.nic_count--;
+    assert_int_equal(vm_add_disk(&vm, &disk, NULL), 0);
+    vm.disks[60] = vm.disks[59];
+    assert_int_equal(host->ops->fits(host, &vm, &err), -DS_ERR_LIMIT);
+    assert_said(&err, DS_ERR_LIMIT, "more disks on the scsi bus");
+    vm.disk_count--;
+    vm.disks[0].bus = VM_BUS_VIRTIO;
+    assert_int_equal(host->ops->fits(host, &vm, &err), -DS_ERR_UNSUPPORTED);
+    vm_free(&vm);
 }
 
 /* What libvirt put into the datastore reads as what was asked for. */
@@ -314,6 +394,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_esx__inventory),
         cmocka_unit_test(test_esx__describe),
+        cmocka_unit_test(test_esx__sees),
+        cmocka_unit_test(test_esx__limits),
         cmocka_unit_test(test_esx__power),
         cmocka_unit_test(test_esx__snapshots),
         cmocka_unit_test(test_esx__define_by_api),

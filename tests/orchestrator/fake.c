@@ -12,7 +12,9 @@
  *   mute-NAME       no agent in that guest
  *   deaf-NAME       the guest does not power off when it is asked
  *   script-fails, script-stays (does not power off), agent-dies (with it)
- *   silent          the target powers off without a result
+ *   silent          a number: so many times the target powers off without a
+ *                   result
+ *   no-snapshots    the hypervisor has none
  *   result-failed   its result is a failure
  *   stays           the target does not power off
  *
@@ -105,9 +107,11 @@ static int open_fake(const char *uri, const struct hypervisor_login *login,
     if (result == 0)
         result = libvirt_connect(uri + 5, login, &fake, out, err);
     if (result == 0)
-        (*out)->can |= HYPERVISOR_CAN_SNAPSHOT | HYPERVISOR_CAN_QUIESCE |
-                       HYPERVISOR_CAN_AGENT | HYPERVISOR_CAN_REPORT |
-                       HYPERVISOR_CAN_ADDRESSES;
+        (*out)->can |= HYPERVISOR_CAN_AGENT | HYPERVISOR_CAN_REPORT |
+                       HYPERVISOR_CAN_ADDRESSES |
+                       (is_said("no-snapshots", NULL)
+                            ? 0u
+                            : HYPERVISOR_CAN_SNAPSHOT | HYPERVISOR_CAN_QUIESCE);
     return result;
 }
 
@@ -196,7 +200,7 @@ static int boot_target(struct hypervisor *hypervisor, const char *name,
 
     if (is_said("stays", NULL))
         return 0;
-    if (!is_said("silent", NULL))
+    if (!takes_one("silent", NULL))
         (void)file_write(report, line, strlen(line), 0600, NULL);
     return hypervisor_libvirt.force_off(hypervisor, name, err);
 }
@@ -227,6 +231,16 @@ static int has_machine(struct hypervisor *hypervisor, const char *machine,
 {
     (void)hypervisor, (void)err;
     return strcmp(machine, "missing") != 0;
+}
+
+/* It has QEMU's machines. */
+static int fits(struct hypervisor *hypervisor, const struct vm *vm,
+                struct ds_error *err)
+{
+    struct libvirt libvirt = *(struct libvirt *)hypervisor;
+
+    libvirt.driver = "QEMU";
+    return hypervisor_libvirt.fits(&libvirt.common, vm, err);
 }
 
 /* -- snapshots: their name in a file -------------------------------------- */
@@ -385,6 +399,7 @@ __attribute__((constructor)) static void register_fake(void)
     fake.force_off = force_off;
     fake.has_network = has_network;
     fake.has_machine = has_machine;
+    fake.fits = fits;
     fake.snapshot_find = snapshot_find;
     fake.snapshot_create = snapshot_create;
     fake.snapshot_merge = snapshot_merge;

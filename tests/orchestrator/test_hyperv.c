@@ -445,8 +445,8 @@ static void test_hyperv__asks(void **state)
     assert_requested("\"network\": \"LAN\"");
     assert_int_equal(host->ops->has_network(host, VM_LINK_BRIDGE, "br0", &err),
                      0);
-    assert_int_equal(host->ops->runs_format(host, "vhdx", &err), 1);
-    assert_int_equal(host->ops->runs_format(host, "qcow2", &err), 0);
+    assert_int_equal(host->ops->runs_format(host, "vhdx", NULL, &err), 1);
+    assert_int_equal(host->ops->runs_format(host, "qcow2", NULL, &err), 0);
     set_answer("set autostart", ok);
     assert_int_equal(host->ops->autostart(host, "web", true, &err), 0);
     assert_requested("\"on\": true");
@@ -645,6 +645,45 @@ static void test_hyperv__define_refused(void **state)
     vm_free(&vm);
 }
 
+/* More than 64 others and 256 disks no vm of ours has. */
+static void test_hyperv__limits(void **state)
+{
+    struct vm vm = target(VM_FIRMWARE_BIOS);
+    struct ds_error err = DS_ERROR_INIT;
+
+    (void)state;
+    while (vm.nic_count < 60)
+        add_nic(&vm, "", "LAN");
+    for (unsigned i = 0; i < 4; i++)
+        text_set(&add_nic(&vm, "", "LAN")->model, "tulip");
+    while (vm.disk_count < 256)
+        add_disk(&vm, "C:/x.vhdx", "vhdx", VM_BUS_SCSI);
+    if (host->ops->fits(host, &vm, &err) != 0)
+        flunk("%s", err.message);
+    text_set(&vm.nics[0].model, "tulip");
+    assert_int_equal(host->ops->fits(host, &vm, &err), -DS_ERR_LIMIT);
+    assert_said(&err, DS_ERR_LIMIT, "have 5 expect at most 4");
+    text_set(&vm.nics[0].model, NULL);
+    for (unsigned i = 1; i < 5; i++)
+        vm.disks[i].bus = VM_BUS_IDE;
+    assert_int_equal(host->ops->fits(host, &vm, &err), -DS_ERR_LIMIT);
+    assert_said(&err, DS_ERR_LIMIT, "IDE has no more room");
+    vm_free(&vm);
+}
+
+static void test_hyperv__sees(void **state)
+{
+    struct ds_error err = DS_ERROR_INIT;
+
+    (void)state;
+    set_answer("look for", "{\"ok\": true, \"found\": true}");
+    assert_int_equal(host->ops->sees(host, "C:/vm/a.vhdx", 4096, &err), 1);
+    assert_requested("\"path\": \"C:\\\\vm\\\\a.vhdx\"");
+    assert_requested("\"bytes\": 4096");
+    set_answer("look for", "{\"ok\": true, \"found\": false}");
+    assert_int_equal(host->ops->sees(host, "//filer/vm", 0, &err), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -666,6 +705,8 @@ int main(void)
         cmocka_unit_test(test_hyperv__define),
         cmocka_unit_test(test_hyperv__many_disks),
         cmocka_unit_test(test_hyperv__define_refused),
+        cmocka_unit_test(test_hyperv__limits),
+        cmocka_unit_test(test_hyperv__sees),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -99,7 +99,9 @@ static int remove_entries(const char *directory, bool deeper,
     int result = 0;
 
     if (list == NULL)
-        return errno == ENOENT ? 0 : fail_errno(err, errno, directory, "list");
+        return errno == ENOENT || errno == ENOTDIR
+                   ? 0
+                   : fail_errno(err, errno, directory, "list");
     while (result == 0 && (entry = readdir(list)) != NULL) {
         autofree char *path = path_join(directory, entry->d_name);
 

@@ -20,7 +20,7 @@ int file_clone(const char *from, const char *to, bool require_clone,
 /** Put a clone of `from` in the place of `to`: by exchange, so that `to` is
  * always whole, and what was there is removed last. */
 int file_restore(const char *from, const char *to, struct ds_error *err);
-/** Absent when it returns; not there is fine. */
+/** Absent when it returns; not there is fine, nor its directory. */
 int file_remove(const char *path, struct ds_error *err);
 
 /** One conversion. */
@@ -38,6 +38,9 @@ struct shift {
     struct ds_error error;
     struct ds_report report;
 };
+struct pairs;
+/** The plan's options of a format as a shift takes them. */
+void shift_options(const struct pairs *options, struct texts *out);
 /** Plan it only: the target's files, and the totals. */
 int shift_plan(const struct shift *shift, struct texts *files,
                struct ds_totals *totals, struct ds_error *err);

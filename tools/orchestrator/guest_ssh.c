@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Commands in a guest by SSH. */
+/*
+ * Commands in a guest by SSH, in the words of its own shell: sh, or PowerShell,
+ * whatever Windows' SSH server starts to begin with. Which it is, is asked
+ * once.
+ */
 #include "guest.h"
+#include "powershell.h"
 #include "ssh.h"
 
 #include <string.h>
@@ -11,7 +16,7 @@
 struct ssh {
     struct guest common;
     struct ssh_host host;
-    const char *system;
+    const char *system; /* NULL: not asked yet */
 };
 
 static int run_remote(struct ssh *ssh, const char *command, const char *input,
@@ -78,34 +83,84 @@ static int open_ssh(const struct guest_address *address,
     return result;
 }
 
+static bool is_windows(const struct ssh *ssh)
+{
+    return strcmp(ssh->system, "windows") == 0;
+}
+
+/* Windows' OpenSSH has no uname, or one of Cygwin's kin: MINGW64_NT-10.0. */
+static int find_system(struct ssh *ssh, struct ds_error *err)
+{
+    struct process_result answer = { 0 };
+    int result = 0;
+
+    if (ssh->system == NULL)
+        result =
+            run_remote(ssh, "uname -s", NULL, 0, SHORT_SECONDS, &answer, err);
+    if (result == 0 && ssh->system == NULL)
+        ssh->system =
+            answer.exit_status == 0 && strstr(answer.output, "_NT") == NULL
+                ? "linux"
+                : "windows";
+    process_result_free(&answer);
+    return result;
+}
+
 static int get_system(struct guest *guest, const char **out,
                       struct ds_error *err)
 {
     struct ssh *ssh = (struct ssh *)guest;
-    struct process_result answer = { 0 };
-    int result =
-        run_remote(ssh, "uname -s", NULL, 0, SHORT_SECONDS, &answer, err);
+    int result = find_system(ssh, err);
 
-    if (result != 0)
-        return result;
-    /* Windows' OpenSSH has no uname. */
-    ssh->system = answer.exit_status == 0 ? "linux" : "windows";
-    process_result_free(&answer);
     *out = ssh->system;
-    return 0;
+    return result;
+}
+
+/* -- a file: always a new one, since others may write where it goes -------- */
+
+static char *put_by_sh(const char *path, unsigned mode)
+{
+    autofree char *quoted = shell_quote(path);
+
+    return text_format("umask 077 && rm -f %s && set -C && cat > %s && "
+                       "chmod %o %s",
+                       quoted, quoted, mode, quoted);
+}
+
+static int put_by_powershell(const char *path, char **out, struct ds_error *err)
+{
+    autofree char *quoted = powershell_quote(path);
+    autofree char *script = text_format(
+        "$ErrorActionPreference = 'Stop'; $path = %s; "
+        "$bytes = [Convert]::FromBase64String(-join @($input)); "
+        "if (Test-Path -LiteralPath $path) "
+        "{ Remove-Item -LiteralPath $path -Force }; "
+        "$file = [IO.File]::Open($path, 'CreateNew', 'Write', 'None'); "
+        "try { $file.Write($bytes, 0, $bytes.Length) } "
+        "finally { $file.Dispose() }",
+        quoted);
+
+    return powershell_command(script, out, err);
 }
 
 static int put(struct guest *guest, const char *path, const void *data,
                size_t length_bytes, unsigned mode, struct ds_error *err)
 {
     struct ssh *ssh = (struct ssh *)guest;
-    autofree char *quoted = shell_quote(path);
-    autofree char *command = text_format("umask 077 && cat > %s && chmod %o %s",
-                                         quoted, mode, quoted);
+    autofree char *command = NULL, *lines = NULL;
     struct process_result answer = { 0 };
-    int result = run_remote(ssh, command, data, length_bytes, SHORT_SECONDS,
-                            &answer, err);
+    int result = find_system(ssh, err);
 
+    if (result == 0 && is_windows(ssh)) {
+        lines = powershell_input(data, length_bytes);
+        result = put_by_powershell(path, &command, err);
+    } else if (result == 0) {
+        command = put_by_sh(path, mode);
+    }
+    if (result == 0)
+        result = run_remote(ssh, command, lines != NULL ? lines : data,
+                            lines != NULL ? strlen(lines) : length_bytes,
+                            SHORT_SECONDS, &answer, err);
     if (result == 0 && answer.exit_status != 0)
         result = fail(err, DS_ERR_REFUSED, "ssh %s: write %s: %.200s",
                       ssh->host.host, path, answer.errors);
@@ -113,24 +168,51 @@ static int put(struct guest *guest, const char *path, const void *data,
     return result;
 }
 
-static int run(struct guest *guest, const char *const *arguments,
-               unsigned timeout_seconds, struct guest_result *out,
-               struct ds_error *err)
-{
-    struct ssh *ssh = (struct ssh *)guest;
-    autofree char *command = text_copy("");
-    struct process_result answer = { 0 };
-    int result;
+/* -- a command ------------------------------------------------------------- */
 
-    *out = (struct guest_result){ .exit_status = -1 };
+static char *joined(const char *const *arguments,
+                    char *(*quote)(const char *text))
+{
+    char *command = text_copy("");
+
     for (size_t i = 0; arguments[i] != NULL; i++) {
-        autofree char *word = shell_quote(arguments[i]);
+        autofree char *word = quote(arguments[i]);
         char *longer = text_format("%s%s%s", command, i > 0 ? " " : "", word);
 
         free(command);
         command = longer;
     }
-    result = run_remote(ssh, command, NULL, 0, timeout_seconds, &answer, err);
+    return command;
+}
+
+static int run_by_powershell(const char *const *arguments, char **out,
+                             struct ds_error *err)
+{
+    autofree char *words = joined(arguments, powershell_quote);
+    autofree char *script = text_format("$ErrorActionPreference = 'Stop'; "
+                                        "& %s; exit $LASTEXITCODE",
+                                        words);
+
+    return powershell_command(script, out, err);
+}
+
+static int run(struct guest *guest, const char *const *arguments,
+               unsigned timeout_seconds, struct guest_result *out,
+               struct ds_error *err)
+{
+    struct ssh *ssh = (struct ssh *)guest;
+    autofree char *command = NULL;
+    struct process_result answer = { 0 };
+    int result = find_system(ssh, err);
+
+    *out = (struct guest_result){ .exit_status = -1 };
+    if (result == 0 && is_windows(ssh))
+        result = run_by_powershell(arguments, &command, err);
+    else if (result == 0)
+        command = joined(arguments, shell_quote);
+    if (result == 0)
+        result =
+            run_remote(ssh, command, NULL, 0, timeout_seconds, &answer, err);
     if (result != 0)
         return result;
     out->exit_status = answer.exit_status;

@@ -29,6 +29,8 @@ int hyperv_define_request(const struct vm *vm, json_t **out,
 bool hyperv_takes_path(const char *path);
 /** `path` as our side has it, from the host's; the caller owns it. */
 char *hyperv_forward(const char *path);
+/** The other way; the caller owns it. */
+char *hyperv_backward(const char *path);
 
 /* Members of an answer; absent ones are 0, false, NULL. */
 static inline uint64_t number_at(const json_t *answer, const char *key)

@@ -9,6 +9,10 @@
 #define IDE_COUNT_MAX 4
 #define SCSI_UNIT_COUNT 64
 #define SCSI_CONTROLLER_COUNT 4
+/* Plan for Hyper-V scalability in Windows Server: 64 and 4 legacy ones; hosts
+ * until 2016 have 8 of the first. */
+#define NIC_COUNT_MAX 64
+#define LEGACY_NIC_COUNT_MAX 4
 
 bool hyperv_takes_path(const char *path)
 {
@@ -17,7 +21,7 @@ bool hyperv_takes_path(const char *path)
             path[2] == '/');
 }
 
-static char *backward(const char *path)
+char *hyperv_backward(const char *path)
 {
     char *out = text_copy(path);
 
@@ -102,13 +106,30 @@ static int list_disks(const struct vm *vm, json_t *out, struct ds_error *err)
         result = check_disk(vm, disk, err);
         if (result == 0)
             result = place_disk(&places, disk, i == boot, one, err);
-        path = backward(disk->path != NULL ? disk->path : "");
+        path = hyperv_backward(disk->path != NULL ? disk->path : "");
         if (result == 0 &&
             json_object_set_new(one, "path", json_string(path)) != 0)
             result =
                 fail(err, DS_ERR_ARG, "disk %s: path is no UTF-8", disk->name);
     }
     return result;
+}
+
+static int count_nics(const struct vm *vm, struct ds_error *err)
+{
+    size_t legacy = 0;
+
+    for (size_t i = 0; i < vm->nic_count; i++)
+        legacy += text_same(vm->nics[i].model, "tulip");
+    if (legacy > LEGACY_NIC_COUNT_MAX)
+        return fail(err, DS_ERR_LIMIT,
+                    "legacy network adapters, have %zu expect at most %d",
+                    legacy, LEGACY_NIC_COUNT_MAX);
+    if (vm->nic_count - legacy > NIC_COUNT_MAX)
+        return fail(err, DS_ERR_LIMIT,
+                    "network adapters, have %zu expect at most %d",
+                    vm->nic_count - legacy, NIC_COUNT_MAX);
+    return 0;
 }
 
 static int list_nics(const struct vm *vm, json_t *out, struct ds_error *err)
@@ -179,6 +200,8 @@ int hyperv_define_request(const struct vm *vm, json_t **out,
                       "a TPM is for VMs with UEFI (generation 2) only");
     if (result == 0 && request != NULL)
         result = list_disks(vm, disks, err);
+    if (result == 0)
+        result = count_nics(vm, err);
     if (result == 0 && request != NULL)
         result = list_nics(vm, nics, err);
     if (result == 0 && request == NULL)

@@ -25,6 +25,7 @@
 #include "vm.h"
 
 struct hypervisor;
+struct pairs;
 
 enum hypervisor_state {
     HYPERVISOR_OFF,
@@ -78,23 +79,36 @@ struct hypervisor_ops {
     /** 1 or 0: whether NICs can be connected to it. */
     int (*has_network)(struct hypervisor *, enum vm_link link,
                        const char *network, struct ds_error *);
-    /** 1 or 0: whether it can run a disk of the engine's format. */
+    /** 1 or 0: whether it can run a disk of the engine's format, made with
+     * these options (NULL: none). With 0 the message says what it can. */
     int (*runs_format)(struct hypervisor *, const char *format,
-                       struct ds_error *);
+                       const struct pairs *options, struct ds_error *);
     /** 1 or 0: whether it has the machine; NULL verb: all are its own. */
     int (*has_machine)(struct hypervisor *, const char *machine,
                        struct ds_error *);
 
     /** Whether its host could name a file so; NULL verb: any path from / on. */
     bool (*takes_path)(const char *path);
+    /** 1 or 0: whether there is a disk's file of at least so many bytes, or a
+     * directory, by this name of its host's. UNSUPPORTED: it cannot tell of
+     * this one; NULL verb: of none. */
+    int (*sees)(struct hypervisor *, const char *path, uint64_t least_bytes,
+                struct ds_error *);
+    /** Whether it has all of the devices that define would be asked for, and
+     * so many: LIMIT, UNSUPPORTED. Says nothing to the host. NULL verb: not
+     * known. */
+    int (*fits)(struct hypervisor *, const struct vm *vm, struct ds_error *);
 
     /* What exists. Disks of `vm` are there before define is called. */
     /** Of its own errors one is no failure: SYSTEM with EINPROGRESS, a person
      * has to make the VM, and the message says how. Then it is repeated until
      * the VM is there. */
     int (*define)(struct hypervisor *, const struct vm *vm, struct ds_error *);
-    /** Also its NVRAM and what the hypervisor keeps beside it; never disks. */
+    /** Also its NVRAM and what the hypervisor keeps beside it; never disks.
+     * But for files beside the first disk, which are ours to remove: */
     int (*undefine)(struct hypervisor *, const char *name, struct ds_error *);
+    /** Their names, '*' for the VM's; ends with NULL. NULL: none are left. */
+    const char *const *leaves;
     int (*autostart)(struct hypervisor *, const char *name, bool on,
                      struct ds_error *);
     /** Let the hypervisor give new MACs to a VM that is off. */

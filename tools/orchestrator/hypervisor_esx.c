@@ -10,8 +10,10 @@
  *   else by a person: EINPROGRESS, with the steps, and our VMX where that is
  *   ours to write. Once the VM is there, defining it again succeeds.
  */
+#include "esx_xml.h"
 #include "hypervisor_libvirt.h"
 #include "libvirt_verbs.h"
+#include "plan.h"
 #include "ssh.h"
 #include "vmx.h"
 #include "xml.h"
@@ -22,6 +24,7 @@
 
 #include <libvirt/virterror.h>
 
+#define VOLUMES "/vmfs/volumes/"
 #define SSH_SECONDS 120
 #define OUTPUT_BYTES_MAX 65536
 
@@ -129,11 +132,105 @@ static int has_network(struct hypervisor *hypervisor, enum vm_link link,
     return found;
 }
 
+/* Of its own sparse and split disks none is powered on: what VMware's hosted
+ * products write has to be imported first (VMware KB 1022242). */
 static int runs_format(struct hypervisor *hypervisor, const char *format,
-                       struct ds_error *err)
+                       const struct pairs *options, struct ds_error *err)
 {
-    (void)hypervisor, (void)err;
-    return strcmp(format, "vmdk") == 0;
+    const char *subformat =
+        options != NULL ? pairs_find(options, "subformat") : NULL;
+
+    (void)hypervisor;
+    if (strcmp(format, "vmdk") == 0 && text_same(subformat, "vmfs"))
+        return 1;
+    fail(err, DS_ERR_UNSUPPORTED,
+         "have %s, subformat %s expect vmdk, subformat vmfs (--format vmdk "
+         "-o subformat=vmfs)",
+         format, subformat != NULL ? subformat : "of its standard");
+    return 0;
+}
+
+/* -- names of files ------------------------------------------------------- */
+
+/* "[store] web/web.vmdk", "/vmfs/volumes/store/web/web.vmdk" */
+static bool takes_path(const char *path)
+{
+    return path != NULL && (path[0] == '[' || text_begins(path, VOLUMES));
+}
+
+/* A volume by its UUID: 5f0c8a12-1b2c3d4e-0000-0123456789ab */
+static bool is_uuid(const char *name, size_t length)
+{
+    return length == 35 && strspn(name, "0123456789abcdef-") >= length;
+}
+
+/* "/vmfs/volumes/store/web/a.vmdk" is "[store] web/a.vmdk", by which name alone
+ * the API knows it. */
+static void name_by_store(char **path)
+{
+    const char *store = *path + strlen(VOLUMES);
+    size_t length;
+    char *named;
+
+    if (!text_begins(*path, VOLUMES))
+        return;
+    length = strcspn(store, "/");
+    if (is_uuid(store, length))
+        return;
+    named = text_format("[%.*s] %s", (int)length, store,
+                        store + length + (store[length] == '/'));
+    free(*path);
+    *path = named;
+}
+
+/* 1 or 0: whether there is the datastore of "[store] web/a.vmdk". */
+static int has_store(struct hypervisor *hypervisor, const char *path,
+                     struct ds_error *err)
+{
+    struct libvirt *libvirt = (struct libvirt *)hypervisor;
+    autofree char *store =
+        text_format("%.*s", (int)strcspn(path + 1, "]"), path + 1);
+    virStoragePoolPtr found =
+        virStoragePoolLookupByName(libvirt->connection, store);
+
+    if (found != NULL) {
+        virStoragePoolFree(found);
+        return 1;
+    }
+    return virGetLastErrorCode() == VIR_ERR_NO_STORAGE_POOL
+               ? 0
+               : libvirt_failed(hypervisor, "find datastore", store, err);
+}
+
+/* libvirt lists datastores and the descriptors in them, without their sizes:
+ * of a directory its datastore is all that can be told. */
+static int sees(struct hypervisor *hypervisor, const char *path,
+                uint64_t least_bytes, struct ds_error *err)
+{
+    struct libvirt *libvirt = (struct libvirt *)hypervisor;
+    autofree char *named = text_copy(path);
+    virStorageVolPtr found = NULL;
+    int code, result;
+
+    (void)least_bytes;
+    name_by_store(&named);
+    if (named[0] != '[')
+        return fail(err, DS_ERR_UNSUPPORTED, "look for %s: in no datastore",
+                    path);
+    result = has_store(hypervisor, named, err);
+    if (result <= 0 || !text_ends(named, ".vmdk"))
+        return result;
+    found = virStorageVolLookupByPath(libvirt->connection, named);
+    if (found != NULL) {
+        virStorageVolFree(found);
+        return 1;
+    }
+    code = virGetLastErrorCode();
+    result = libvirt_failed(hypervisor, "look for", path, err);
+    /* Of what is not there the driver says one or the other. */
+    return code == VIR_ERR_NO_STORAGE_VOL || code == VIR_ERR_INTERNAL_ERROR
+               ? 0
+               : result;
 }
 
 /* -- by the API ----------------------------------------------------------- */
@@ -163,105 +260,11 @@ static const char *lacks_words(const struct vm *vm)
     return NULL;
 }
 
-static void put(FILE *out, const char *before, const char *text,
-                const char *after)
-{
-    autofree char *escaped = xml_escape(text);
-
-    fprintf(out, "%s%s%s", before, escaped, after);
-}
-
-/* Disks go to places in the order they come, as vmx_write has it; libvirt
- * wants the place and the name of the device to agree. */
-static void put_disk(FILE *out, const struct vm_disk *disk, unsigned index)
-{
-    bool ide = disk->bus == VM_BUS_IDE;
-    unsigned per_bus = ide ? 2 : disk->bus == VM_BUS_SATA ? 30 : 15;
-    unsigned unit = index % per_bus;
-    char letters[3] = { 0 };
-
-    if (index < 26)
-        letters[0] = (char)('a' + index);
-    else
-        letters[0] = (char)('a' + index / 26 - 1),
-        letters[1] = (char)('a' + index % 26);
-    if (disk->bus == VM_BUS_SCSI && unit >= 7)
-        unit++;
-    put(out, "<disk type='file' device='disk'><source file='", disk->path,
-        "'/>");
-    fprintf(out,
-            "<target dev='%s%s' bus='%s'/><address type='drive' "
-            "controller='%u' bus='%u' target='0' unit='%u'/></disk>\n",
-            ide ? "hd" : "sd", letters, vm_bus_name(disk->bus),
-            ide ? 0 : index / per_bus, ide ? index / per_bus : 0, unit);
-}
-
-static void put_disks(FILE *out, const struct vm *vm)
-{
-    unsigned counts[VM_BUS_COUNT] = { 0 };
-
-    for (size_t i = 0; i < vm->disk_count; i++) {
-        const struct vm_disk *disk = &vm->disks[i];
-        unsigned index = counts[disk->bus]++;
-
-        put_disk(out, disk, index);
-        if (disk->bus == VM_BUS_SCSI && index % 15 == 0) {
-            fprintf(out, "<controller type='scsi' index='%u'", index / 15);
-            put(out, " model='",
-                disk->controller != NULL ? disk->controller : "lsilogic",
-                "'/>\n");
-        }
-    }
-}
-
-static void put_nic(FILE *out, const struct vm_nic *nic)
-{
-    fprintf(out, "<interface type='bridge'>");
-    if (nic->mac[0] != '\0')
-        put(out, "<mac address='", nic->mac, "'/>");
-    put(out, "<source bridge='", nic->network != NULL ? nic->network : "",
-        "'/>");
-    put(out, "<model type='", nic->model != NULL ? nic->model : "e1000",
-        "'/></interface>\n");
-}
-
-static char *esx_xml(const struct vm *vm)
-{
-    char *text = NULL;
-    size_t length;
-    FILE *out = open_memstream(&text, &length);
-
-    if (out == NULL)
-        return need(1);
-    put(out, "<domain type='vmware'><name>", vm->name, "</name>\n");
-    if (vm->uuid != NULL)
-        put(out, "<uuid>", vm->uuid, "</uuid>\n");
-    if (vm->description != NULL)
-        put(out, "<description>", vm->description, "</description>\n");
-    fprintf(out,
-            "<memory unit='KiB'>%llu</memory><vcpu>%u</vcpu>\n"
-            "<os%s><type arch='x86_64'>hvm</type></os>\n",
-            (unsigned long long)(vm->memory_bytes / 1024), vm->cpu_count,
-            vm->firmware == VM_FIRMWARE_UEFI ? " firmware='efi'" : "");
-    if (vm->socket_count != 0)
-        fprintf(out,
-                "<cpu><topology sockets='%u' cores='%u' threads='%u'/>"
-                "</cpu>\n",
-                vm->socket_count, vm->core_count, vm->thread_count);
-    fputs("<devices>\n", out);
-    put_disks(out, vm);
-    for (size_t i = 0; i < vm->nic_count; i++)
-        put_nic(out, &vm->nics[i]);
-    fputs("</devices></domain>\n", out);
-    fclose(out);
-    return text;
-}
-
 static int define_by_api(struct hypervisor *hypervisor, const struct vm *vm,
                          struct ds_error *err)
 {
     struct libvirt *libvirt = (struct libvirt *)hypervisor;
-    autofree char *text = esx_xml(vm);
+    autofree char *text = esx_domain_xml(vm);
     autodomain virDomainPtr made =
         virDomainDefineXML(libvirt->connection, text);
 
@@ -349,26 +352,26 @@ static int hand_over(const struct vm *vm, const char *home, const char *text,
     return -DS_ERR_SYSTEM;
 }
 
-/* "[store] web/web.vmdk", "/vmfs/volumes/store/web/web.vmdk" */
-static bool takes_path(const char *path)
+/* Its VMX can be written: as many devices, of the kinds there are. */
+static int fits(struct hypervisor *hypervisor, const struct vm *vm,
+                struct ds_error *err)
 {
-    return path != NULL &&
-           (path[0] == '[' || text_begins(path, "/vmfs/volumes/"));
+    autofree char *home = home_of(vm), *text = NULL;
+
+    (void)hypervisor;
+    return vmx_write(vm, home, &text, err);
 }
 
-static int define(struct hypervisor *hypervisor, const struct vm *vm,
-                  struct ds_error *err)
+static int define_named(struct hypervisor *hypervisor, const struct vm *vm,
+                        struct ds_error *err)
 {
     struct esx *esx = (struct esx *)hypervisor;
     autofree char *home = home_of(vm), *text = NULL, *place = NULL,
                   *file = NULL;
     struct ds_error why = DS_ERROR_INIT;
     const char *lacking = lacks_words(vm);
-    int result = hypervisor_libvirt.find(hypervisor, vm->name, err);
+    int result = vmx_write(vm, home, &text, err);
 
-    if (result != 0) /* there already, by us or by a person; or an error */
-        return result > 0 ? 0 : result;
-    result = vmx_write(vm, home, &text, err);
     if (result != 0)
         return fail_within(err, "define %s", vm->name);
     if (lacking == NULL)
@@ -383,6 +386,22 @@ static int define(struct hypervisor *hypervisor, const struct vm *vm,
         }
     }
     return hand_over(vm, home, text, lacking, &why, err);
+}
+
+static int define(struct hypervisor *hypervisor, const struct vm *vm,
+                  struct ds_error *err)
+{
+    struct vm named = { 0 };
+    int result = hypervisor_libvirt.find(hypervisor, vm->name, err);
+
+    if (result != 0) /* there already, by us or by a person; or an error */
+        return result > 0 ? 0 : result;
+    vm_copy(&named, vm);
+    for (size_t i = 0; i < named.disk_count; i++)
+        name_by_store(&named.disks[i].path);
+    result = define_named(hypervisor, &named, err);
+    vm_free(&named);
+    return result;
 }
 
 /* -- snapshots ------------------------------------------------------------ */
@@ -542,6 +561,10 @@ static int force_off(struct hypervisor *hypervisor, const char *name,
     return hypervisor_libvirt.force_off(hypervisor, name, err);
 }
 
+/* What a VM's home has once it was registered, and then once it ran. */
+static const char *const leaves[] = { "*.vmx",   "*.vmxf",     "*.vmsd",
+                                      "*.nvram", "vmware.log", NULL };
+
 const struct hypervisor_ops hypervisor_esx = {
     .name = "esx",
     .takes = takes,
@@ -553,8 +576,11 @@ const struct hypervisor_ops hypervisor_esx = {
     .has_network = has_network,
     .runs_format = runs_format,
     .takes_path = takes_path,
+    .sees = sees,
+    .fits = fits,
     .define = define,
     .undefine = undefine,
+    .leaves = leaves,
     .autostart = autostart,
     .state = get_state,
     .start = start,

@@ -188,10 +188,13 @@ static int has_network(struct hypervisor *hypervisor, enum vm_link link,
 }
 
 static int runs_format(struct hypervisor *hypervisor, const char *format,
-                       struct ds_error *err)
+                       const struct pairs *options, struct ds_error *err)
 {
-    (void)hypervisor, (void)err;
-    return strcmp(format, "vhdx") == 0 || strcmp(format, "vhd") == 0;
+    (void)hypervisor, (void)options;
+    if (strcmp(format, "vhdx") == 0 || strcmp(format, "vhd") == 0)
+        return 1;
+    fail(err, DS_ERR_UNSUPPORTED, "have %s expect vhdx or vhd", format);
+    return 0;
 }
 
 static int describe(struct hypervisor *hypervisor, const char *name,
@@ -213,6 +216,30 @@ static int describe(struct hypervisor *hypervisor, const char *name,
     vm.native = json_dumps(answer, JSON_INDENT(1) | JSON_SORT_KEYS);
     *out = vm;
     return 0;
+}
+
+/* `path` is named as our side has it. */
+static int sees(struct hypervisor *hypervisor, const char *path,
+                uint64_t least_bytes, struct ds_error *err)
+{
+    autojson json_t *answer = NULL;
+    autofree char *named = hyperv_backward(path);
+    int result = ask(hypervisor, "look for", path,
+                     json_pack("{s:s, s:I}", "path", named, "bytes",
+                               (json_int_t)least_bytes),
+                     SHORT_SECONDS, &answer, err);
+
+    return result != 0 ? result
+                       : json_is_true(json_object_get(answer, "found"));
+}
+
+static int fits(struct hypervisor *hypervisor, const struct vm *vm,
+                struct ds_error *err)
+{
+    autojson json_t *request = NULL;
+
+    (void)hypervisor;
+    return hyperv_define_request(vm, &request, err);
 }
 
 /* -- what exists ---------------------------------------------------------- */
@@ -422,6 +449,8 @@ const struct hypervisor_ops hypervisor_hyperv = {
     .has_network = has_network,
     .runs_format = runs_format,
     .takes_path = hyperv_takes_path,
+    .sees = sees,
+    .fits = fits,
     .define = define,
     .undefine = undefine,
     .autostart = autostart,

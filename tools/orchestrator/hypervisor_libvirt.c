@@ -283,14 +283,16 @@ static int has_network(struct hypervisor *hypervisor, enum vm_link link,
 }
 
 static int runs_format(struct hypervisor *hypervisor, const char *format,
-                       struct ds_error *err)
+                       const struct pairs *options, struct ds_error *err)
 {
     static const char *const known[] = { "raw", "qcow2", "vmdk", "vhd", "vdi" };
 
-    (void)hypervisor, (void)err;
+    (void)hypervisor, (void)options;
     for (size_t i = 0; i < ARRAY_COUNT(known); i++)
         if (strcmp(format, known[i]) == 0)
             return 1;
+    fail(err, DS_ERR_UNSUPPORTED, "have %s expect raw, qcow2, vmdk, vhd or vdi",
+         format);
     return 0;
 }
 
@@ -537,6 +539,7 @@ const struct hypervisor_ops hypervisor_libvirt = {
     .has_network = has_network,
     .runs_format = runs_format,
     .has_machine = has_machine,
+    .fits = libvirt_fits,
     .define = define,
     .undefine = undefine,
     .autostart = autostart,

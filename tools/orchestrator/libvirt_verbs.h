@@ -19,5 +19,7 @@ int libvirt_agent(struct hypervisor *hypervisor, const char *name,
                   struct ds_error *err);
 int libvirt_addresses(struct hypervisor *hypervisor, const char *name,
                       struct texts *out, struct ds_error *err);
+int libvirt_fits(struct hypervisor *hypervisor, const struct vm *vm,
+                 struct ds_error *err);
 
 #endif

@@ -67,10 +67,21 @@ int powershell_encode(const char *text, char **out, struct ds_error *err)
     return 0;
 }
 
-/* base64 in lines, as a text is sent. */
-static char *folded(const char *script)
+int powershell_command(const char *script, char **out, struct ds_error *err)
 {
-    autofree char *line = base64_encode(script, strlen(script));
+    autofree char *encoded = NULL;
+    int result = powershell_encode(script, &encoded, err);
+
+    if (result == 0)
+        *out = text_format("powershell.exe -NoLogo -NoProfile -NonInteractive "
+                           "-EncodedCommand %s",
+                           encoded);
+    return result;
+}
+
+char *powershell_input(const void *data, size_t length_bytes)
+{
+    autofree char *line = base64_encode(data, length_bytes);
     size_t length = strlen(line);
     char *out = need(length + length / LINE_BYTES + 2), *to = out;
 
@@ -131,16 +142,13 @@ int powershell_run(const struct ssh_host *host, const char *script,
                    unsigned timeout_seconds, json_t **answer,
                    struct ds_error *err)
 {
-    autofree char *encoded = NULL, *command = NULL, *input = NULL;
+    autofree char *command = NULL, *input = NULL;
     struct process_result done = { 0 };
-    int result = powershell_encode(bootstrap, &encoded, err);
+    int result = powershell_command(bootstrap, &command, err);
 
     if (result != 0)
         return result;
-    command = text_format("powershell.exe -NoLogo -NoProfile -NonInteractive "
-                          "-EncodedCommand %s",
-                          encoded);
-    input = folded(script);
+    input = powershell_input(script, strlen(script));
     result = ssh_run(host, command, input, strlen(input), timeout_seconds,
                      POWERSHELL_OUTPUT_BYTES_MAX, &done, err);
     if (result != 0)

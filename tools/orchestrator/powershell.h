@@ -22,6 +22,12 @@ char *powershell_quote(const char *text);
 /** UTF-16LE in base64, as -EncodedCommand takes it. ARG when `text` is no
  * UTF-8. */
 int powershell_encode(const char *text, char **out, struct ds_error *err);
+/** A command line that runs `script`, the same to cmd.exe, PowerShell and sh,
+ * of which any may be the shell of Windows' SSH server. Beyond 3000 bytes it
+ * may be too long: send more as input. The caller owns *out. ARG as above. */
+int powershell_command(const char *script, char **out, struct ds_error *err);
+/** base64 in lines, for `-join @($input)` there; the caller owns it. */
+char *powershell_input(const void *data, size_t length_bytes);
 
 /**
  * Run `script` and read its answer: JSON in base64 between the words

@@ -313,7 +313,8 @@ static int failed(struct migration *migration, struct ds_error *err)
     if (changed && (cancelled || migration->settings.restore_on_error) &&
         migration_undo(migration, &undoing) != 0)
         migration_say(migration, MESSAGE_ERROR,
-                      "restore: %s: try again with rollback", undoing.message);
+                      "restore: %s%s%s: try again with rollback", undoing.file,
+                      undoing.file[0] != '\0' ? ": " : "", undoing.message);
     return -(int)err->error_class;
 }
 
@@ -539,15 +540,16 @@ int power_off(struct migration *migration, struct hypervisor *hypervisor,
         return result;
     if (hypervisor->ops->shut_down(hypervisor, name, &mine) != 0)
         migration_say(migration, MESSAGE_WARNING, "%s", mine.message);
-    return wait_or_force(migration, hypervisor, name, timeout_seconds, err);
+    return wait_or_force(migration, hypervisor, name, timeout_seconds,
+                         timeout_seconds, err);
 }
 
 int wait_or_force(struct migration *migration, struct hypervisor *hypervisor,
                   const char *name, unsigned timeout_seconds,
-                  struct ds_error *err)
+                  unsigned left_seconds, struct ds_error *err)
 {
-    int result = hypervisor_wait_off(hypervisor, name, timeout_seconds,
-                                     wants_stop, migration, err);
+    int result = hypervisor_wait_off(hypervisor, name, left_seconds, wants_stop,
+                                     migration, err);
 
     if (result == 0 || err->system_errno != ETIMEDOUT)
         return result;

@@ -40,7 +40,7 @@
  *   migrate    shift-disks     remove the target's disks
  *              copy-nvram      remove it
  *              serve-disks     end the servers
- *              define-target   undefine it
+ *              define-target   undefine it, and remove what that leaves
  *              start-target    pull its plug
  *   wait       wait-target     nothing
  *              renew-macs      nothing: it is undefined
@@ -196,10 +196,10 @@ extern const struct step steps_return_end[];
  * warning. */
 int power_off(struct migration *migration, struct hypervisor *hypervisor,
               const char *name, unsigned timeout_seconds, struct ds_error *err);
-/** The same without asking. */
+/** The same without asking; `left_seconds` of the timeout are still there. */
 int wait_or_force(struct migration *migration, struct hypervisor *hypervisor,
                   const char *name, unsigned timeout_seconds,
-                  struct ds_error *err);
+                  unsigned left_seconds, struct ds_error *err);
 /** Whether script 2's final record has come. */
 bool migration_has_result(const struct migration *migration);
 /** An undo: no power, and no matter if there is no such VM. */

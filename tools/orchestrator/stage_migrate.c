@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MAKER_POLL_MS 1000
@@ -70,17 +71,11 @@ static int plan_set(struct migration *migration, struct set *set,
                     struct ds_error *err)
 {
     const struct vm *from = &migration->vm, *to = &migration->target_vm;
-    const struct pairs *options = &migration->settings.target_options;
     int result = 0;
 
     set->shifts = need(from->disk_count * sizeof(*set->shifts));
     set->count = from->disk_count;
-    for (size_t i = 0; i < options->count; i++) {
-        autofree char *option =
-            text_format("%s=%s", options->items[i].from, options->items[i].to);
-
-        texts_add(&set->options, option);
-    }
+    shift_options(&migration->settings.target_options, &set->options);
     for (size_t i = 0; i < set->count && result == 0; i++)
         result = source_of(migration, &from->disks[i], &set->sources, err);
     for (size_t i = 0; i < set->count && result == 0; i++)
@@ -160,13 +155,31 @@ static void tell_disks(struct migration *migration, const struct set *set,
     json_object_set_new(after, "disks", list);
 }
 
+/* A person may have started it again since. */
+static int source_is_still(struct migration *migration, struct ds_error *err)
+{
+    enum hypervisor_state state = HYPERVISOR_OFF;
+    int result = 0;
+
+    if (migration->kind != KIND_TEST)
+        result = migration->source->ops->state(migration->source,
+                                               migration->vm.name, &state, err);
+    if (result != 0 || state == HYPERVISOR_OFF)
+        return result;
+    return fail(err, DS_ERR_REFUSED,
+                "%s is %s on the source again: its disks are not still",
+                migration->vm.name, hypervisor_state_name(state));
+}
+
 static int shift_disks(struct migration *migration, const json_t *before,
                        json_t *after, struct ds_error *err)
 {
     autoset struct set set = { 0 };
     autofree struct told *told = NULL;
-    int result = plan_set(migration, &set, err);
+    int result = source_is_still(migration, err);
 
+    if (result == 0)
+        result = plan_set(migration, &set, err);
     /* What a run that was killed has left is made anew. */
     if (result == 0)
         result = remove_files(before, err);
@@ -271,6 +284,32 @@ static int undo_serve(struct migration *migration, const json_t *before,
 
 /* -- the VM --------------------------------------------------------------- */
 
+/* What was made here has to be there, by its name there: else the place is
+ * not mounted on one of the two sides, or is another. */
+static int see_disks(const struct migration *migration, const struct vm *named,
+                     struct ds_error *err)
+{
+    const struct vm *ours = &migration->target_vm;
+    struct hypervisor *target = migration->target;
+
+    for (size_t i = 0; target->ops->sees != NULL && i < ours->disk_count; i++) {
+        struct stat status = { 0 };
+        int answer;
+
+        (void)stat(ours->disks[i].path, &status);
+        answer = target->ops->sees(target, named->disks[i].path,
+                                   (uint64_t)status.st_size, err);
+        if (answer < 0 && answer != -DS_ERR_UNSUPPORTED)
+            return answer;
+        if (answer == 0)
+            return fail(err, DS_ERR_REFUSED,
+                        "the target's host has no %s, which is %s here: see "
+                        "what is mounted where, and --target-path",
+                        named->disks[i].path, ours->disks[i].path);
+    }
+    return 0;
+}
+
 /* The target's host may call the same place otherwise than we do. */
 static int define_named(struct migration *migration, struct ds_error *err)
 {
@@ -279,7 +318,9 @@ static int define_named(struct migration *migration, struct ds_error *err)
 
     vm_copy(&named, &migration->target_vm);
     vm_map_paths(&named, &migration->settings.target_paths);
-    result = migration->target->ops->define(migration->target, &named, err);
+    result = see_disks(migration, &named, err);
+    if (result == 0)
+        result = migration->target->ops->define(migration->target, &named, err);
     vm_free(&named);
     return result;
 }
@@ -308,6 +349,29 @@ static int wait_for_maker(struct migration *migration, struct ds_error *err)
         result = define_named(migration, err);
         if (result != 0 && err->system_errno != EINPROGRESS)
             return result;
+    }
+    return 0;
+}
+
+/* Those that are there already are others'. */
+static int before_define(struct migration *migration, json_t *before,
+                         struct ds_error *err)
+{
+    const struct vm *vm = &migration->target_vm;
+    const char *const *leaves = migration->target->ops->leaves;
+    json_t *list = json_array();
+
+    (void)err;
+    json_object_set_new(before, "leaves", list);
+    for (; leaves != NULL && vm->disk_count > 0 && *leaves != NULL; leaves++) {
+        bool named = (*leaves)[0] == '*';
+        autofree char *home = path_directory(vm->disks[0].path);
+        autofree char *name =
+            text_format("%s%s", named ? vm->name : "", *leaves + named);
+        autofree char *path = path_join(home, name);
+
+        if (!path_exists(path))
+            json_array_append_new(list, json_string(path));
     }
     return 0;
 }
@@ -346,8 +410,13 @@ static int undefine_target(struct migration *migration, const json_t *before,
     const struct vm *vm = &migration->target_vm;
     int result =
         migration->target->ops->undefine(migration->target, vm->name, err);
+    json_t *file;
+    size_t i;
 
-    (void)before, (void)after;
+    (void)after;
+    json_array_foreach (json_object_get(before, "leaves"), i, file)
+        if (result == 0)
+            result = file_remove(json_string_value(file), err);
     if (result == 0 && vm->report_path != NULL)
         result = file_remove(vm->report_path, err);
     if (result == 0 && vm->console_path != NULL)
@@ -428,6 +497,7 @@ const struct step steps_migrate[] = {
     { .name = "define-target",
       .stage = STAGE_MIGRATE,
       .wanted = makes_target,
+      .before = before_define,
       .run = define_target,
       .undo = undefine_target },
     { .name = "start-target",

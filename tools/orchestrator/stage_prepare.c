@@ -265,7 +265,19 @@ static int undo_offline(struct migration *migration, const json_t *before,
 
 /* -- power-off ------------------------------------------------------------ */
 
-static int wait_for_person(struct migration *migration, struct ds_error *err)
+/* Of a person's time, also that counts in which nobody watched. */
+static unsigned seconds_left(const json_t *before, unsigned timeout)
+{
+    double passed =
+        now_seconds() - json_number_value(json_object_get(before, "begun"));
+
+    return passed >= timeout ? 0
+           : passed > 0      ? timeout - (unsigned)passed
+                             : timeout;
+}
+
+static int wait_for_person(struct migration *migration, const json_t *before,
+                           struct ds_error *err)
 {
     unsigned timeout = migration->settings.offline_timeout;
     enum hypervisor_state state = HYPERVISOR_OFF;
@@ -276,7 +288,7 @@ static int wait_for_person(struct migration *migration, struct ds_error *err)
         return result;
     if (timeout > 0)
         return wait_or_force(migration, migration->source, migration->vm.name,
-                             timeout, err);
+                             timeout, seconds_left(before, timeout), err);
     migration->waits = text_format(
         "%s runs until the offline script has been run in it, which powers it "
         "off; then resume",
@@ -284,23 +296,34 @@ static int wait_for_person(struct migration *migration, struct ds_error *err)
     return 0;
 }
 
-static int power_source_off(struct migration *migration, struct ds_error *err)
+static int power_source_off(struct migration *migration, const json_t *before,
+                            struct ds_error *err)
 {
+    unsigned timeout = migration->settings.power_off_timeout;
+
     if (migration->way == WAY_OFFLINE)
-        return wait_for_person(migration, err);
+        return wait_for_person(migration, before, err);
     if (migration->way == WAY_ONLINE)
         return wait_or_force(migration, migration->source, migration->vm.name,
-                             migration->settings.power_off_timeout, err);
-    return power_off(migration, migration->source, migration->vm.name,
-                     migration->settings.power_off_timeout, err);
+                             timeout, timeout, err);
+    return power_off(migration, migration->source, migration->vm.name, timeout,
+                     err);
+}
+
+static int before_off(struct migration *migration, json_t *before,
+                      struct ds_error *err)
+{
+    (void)migration, (void)err;
+    json_object_set_new(before, "begun", json_real(now_seconds()));
+    return 0;
 }
 
 static int source_off(struct migration *migration, const json_t *before,
                       json_t *after, struct ds_error *err)
 {
-    int result = power_source_off(migration, err);
+    int result = power_source_off(migration, before, err);
 
-    (void)before, (void)after;
+    (void)after;
     /* On the way back its disks may be served by us, and held by that. */
     if (result == 0 && migration->waits == NULL)
         result = nbd_end(&migration->vm, err);
@@ -332,6 +355,7 @@ const struct step steps_prepare[] = {
     { .name = "source-off",
       .stage = STAGE_PREPARE,
       .wanted = moves,
+      .before = before_off,
       .run = source_off },
     { .name = NULL, .stage = STAGE_PREPARE },
 };

@@ -119,11 +119,15 @@ static int judge(struct migration *migration, const json_t *record,
                  unsigned cycles, json_t *after, struct ds_error *err)
 {
     const char *status = member(record, "status");
-    bool good = record != NULL && strcmp(status, "failed") != 0;
+    bool unseen = migration->target_vm.report_path == NULL;
+    bool good = unseen || (record != NULL && strcmp(status, "failed") != 0);
     autofree char *verdict = NULL;
     int result;
 
-    if (record == NULL)
+    if (unseen) /* preflight's rule result-unseen was accepted */
+        verdict = text_copy("powered off; this target does not show the "
+                            "guest's result");
+    else if (record == NULL)
         verdict = text_copy("powered off without a result");
     else
         verdict = text_format("the guest's script: %s", status);
@@ -131,6 +135,9 @@ static int judge(struct migration *migration, const json_t *record,
     if (record != NULL)
         json_object_set(after, "result", (json_t *)(uintptr_t)record);
     tell_steps(migration, record);
+    if (unseen)
+        migration_say(migration, MESSAGE_WARNING, "%s: %s",
+                      migration->target_vm.name, verdict);
     result = set_verdict(migration, verdict, err);
     if (result != 0 || good)
         return result;
@@ -293,16 +300,29 @@ static int see_addresses(struct migration *migration, json_t *after,
     return result;
 }
 
+/* It runs already: that it does not start with its host by itself is no
+ * reason to undo all of it. */
+static void start_with_host(struct migration *migration)
+{
+    struct ds_error mine = DS_ERROR_INIT;
+
+    if (migration->vm.autostart &&
+        (migration->target->can & HYPERVISOR_CAN_AUTOSTART) != 0 &&
+        migration->target->ops->autostart(
+            migration->target, migration->target_vm.name, true, &mine) != 0)
+        migration_say(migration, MESSAGE_WARNING,
+                      "%s does not start with its host, as the source did: %s",
+                      migration->target_vm.name, mine.message);
+}
+
 static int run_target(struct migration *migration, const json_t *before,
                       json_t *after, struct ds_error *err)
 {
     int result = start_target(migration, err);
 
     (void)before;
-    if (result == 0 && migration->vm.autostart &&
-        (migration->target->can & HYPERVISOR_CAN_AUTOSTART) != 0)
-        result = migration->target->ops->autostart(
-            migration->target, migration->target_vm.name, true, err);
+    if (result == 0)
+        start_with_host(migration);
     if (result == 0 && migration->settings.check_addresses &&
         migration->settings.macs == MAC_KEEP &&
         (migration->target->can & HYPERVISOR_CAN_ADDRESSES) != 0)

@@ -84,8 +84,9 @@ static bool is_served(const struct migration *migration)
 
     return settings->serve_nbd &&
            (migration->target->can & HYPERVISOR_CAN_NBD) != 0 &&
-           migration->target->ops->runs_format(migration->target,
-                                               settings->format, NULL) == 0;
+           migration->target->ops->runs_format(
+               migration->target, settings->format, &settings->target_options,
+               NULL) == 0;
 }
 
 static int plan_disk(const struct migration *migration, struct vm *vm,
@@ -225,6 +226,23 @@ static bool begins_path(const char *path, const char *with)
             (length > 0 && strchr("/ ]:", with[length - 1]) != NULL));
 }
 
+/* Where "/mnt/ds1" becomes "[ds1]" and back, what stands between the beginning
+ * and the rest is the host's own: "[ds1] web/a.vmdk", "/mnt/ds1/web/a.vmdk". */
+static char *join_names(const char *to, const char *rest)
+{
+    size_t length = strlen(to);
+    bool ended = length > 0 && strchr("/ ", to[length - 1]) != NULL;
+
+    rest += strspn(rest, "/ ");
+    if (*rest == '\0')
+        return text_copy(to);
+    return text_format("%s%s%s", to,
+                       ended                ? ""
+                       : text_ends(to, "]") ? " "
+                                            : "/",
+                       rest);
+}
+
 static void map_path(const struct pairs *paths, char **path)
 {
     for (size_t i = 0; i < paths->count && *path != NULL; i++) {
@@ -233,7 +251,7 @@ static void map_path(const struct pairs *paths, char **path)
 
         if (!begins_path(*path, from))
             continue;
-        mapped = text_format("%s%s", paths->items[i].to, *path + strlen(from));
+        mapped = join_names(paths->items[i].to, *path + strlen(from));
         free(*path);
         *path = mapped;
         return;

@@ -10,6 +10,9 @@
 #define MEBIBYTE (UINT64_C(1) << 20)
 /* VMware takes memory in these. */
 #define MEMORY_STEP_BYTES (4 * MEBIBYTE)
+/* vSphere 6.5, hardware features available with virtual machine compatibility
+ * settings: so many NICs, and four controllers each of SCSI, SATA and NVMe. */
+#define NIC_COUNT_MAX 10
 
 /* Where the next disk of a bus goes. */
 struct place {
@@ -317,6 +320,10 @@ int vmx_write(const struct vm *vm, const char *directory, char **out,
     if (file == NULL)
         return fail_memory(err);
     result = write_machine(file, vm, err);
+    if (result == 0 && vm->nic_count > NIC_COUNT_MAX)
+        result = fail(err, DS_ERR_LIMIT,
+                      "vmx: network interfaces, have %zu expect at most %d",
+                      vm->nic_count, NIC_COUNT_MAX);
     if (result == 0)
         write_bridges(file);
     if (result == 0)

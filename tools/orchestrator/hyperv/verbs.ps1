@@ -108,6 +108,11 @@ function Invoke-HasNetwork {
     @{ found = @(Get-VMSwitch | Where-Object { $_.Name -eq $Request.network }).Count -gt 0 }
 }
 
+function Invoke-Sees {
+    $item = Get-Item -LiteralPath $Request.path -Force -ErrorAction SilentlyContinue
+    @{ found = $null -ne $item -and ($item.PSIsContainer -or $item.Length -ge $Request.bytes) }
+}
+
 # -- what exists --------------------------------------------------------------
 
 function Add-Disk($Machine, $Disk) {
@@ -338,6 +343,7 @@ $verbs = @{
     'find'            = ${function:Invoke-Find}
     'describe'        = ${function:Invoke-Describe}
     'has network'     = ${function:Invoke-HasNetwork}
+    'look for'        = ${function:Invoke-Sees}
     'define'          = ${function:Invoke-Define}
     'undefine'        = ${function:Invoke-Undefine}
     'set autostart'   = ${function:Invoke-Autostart}
