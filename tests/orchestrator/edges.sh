@@ -83,6 +83,20 @@ edge "the target's disk is full" 5\|6 "" "" --directory "$small" \
     --accept-warnings
 rm -f "$small/fill"
 
+# A backup on another filesystem cannot share blocks.
+other=$(fs_make ext4 32M)
+vm_make web
+status "it moves, its backup elsewhere" 0 move web --accept-warnings \
+    --backup-directory "$other/backup"
+said "it is said what was copied" "backup: [0-9]+ bytes were copied"
+check "it is there" is_moved web
+status "it is rolled back from there" 0 fake rollback web
+check "rolled back: the source is as before" is_untouched web
+vm_drop web
+edge "a backup elsewhere where blocks must be shared" 5 "" \
+    "share its blocks|other filesystem" --accept-warnings --require-clone \
+    --backup-directory "$other/backup"
+
 # What is generated: for the agent, and for a person.
 script=
 edge "moves with a generated script" 0 "" ""

@@ -19,6 +19,7 @@
 struct backup_file {
     char *from; /* the VM's */
     char *to;   /* in the backup */
+    bool small; /* no disk: it may be copied, where disks must be shared */
 };
 struct backup_files {
     struct backup_file *items;

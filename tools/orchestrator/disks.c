@@ -13,7 +13,7 @@
 
 #include <linux/fs.h>
 
-#define COPY_BYTES (1u << 30)
+#define BUFFER_BYTES (1 << 20)
 #define XATTR_BYTES 65536
 #define SHIFTS_AT_ONCE 4
 
@@ -48,13 +48,65 @@ int disk_files(const struct vm_disk *named, struct texts *out,
 
 /* -- clones --------------------------------------------------------------- */
 
-static int copy_range(int from, int to, uint64_t *copied_bytes)
+static int copy_through(int from, int to, off_t at, off_t end,
+                        uint64_t *copied_bytes)
 {
-    ssize_t count;
+    autofree char *buffer = need(BUFFER_BYTES);
 
-    while ((count = copy_file_range(from, NULL, to, NULL, COPY_BYTES, 0)) > 0)
+    while (at < end) {
+        size_t want =
+            end - at < BUFFER_BYTES ? (size_t)(end - at) : BUFFER_BYTES;
+        ssize_t have = pread(from, buffer, want, at);
+
+        if (have <= 0)
+            return (int)have; /* it has become shorter: the end */
+        for (ssize_t done = 0; done < have;) {
+            ssize_t put =
+                pwrite(to, buffer + done, (size_t)(have - done), at + done);
+
+            if (put < 0)
+                return -1;
+            done += put;
+        }
+        at += have;
+        *copied_bytes += (uint64_t)have;
+    }
+    return 0;
+}
+
+/* The kernel's way, which a server may do by itself; not between filesystems
+ * of two kinds. */
+static int copy_range(int from, int to, off_t at, off_t end,
+                      uint64_t *copied_bytes)
+{
+    while (at < end) {
+        off_t to_at = at;
+        ssize_t count =
+            copy_file_range(from, &at, to, &to_at, (size_t)(end - at), 0);
+
+        if (count < 0 && (errno == EXDEV || errno == EINVAL ||
+                          errno == EOPNOTSUPP || errno == ENOSYS))
+            return copy_through(from, to, at, end, copied_bytes);
+        if (count <= 0)
+            return (int)count;
         *copied_bytes += (uint64_t)count;
-    return (int)count;
+    }
+    return 0;
+}
+
+/* Holes stay holes. */
+static int copy_all(int from, int to, off_t size, uint64_t *copied_bytes)
+{
+    off_t data, hole = 0;
+
+    while (hole < size && (data = lseek(from, hole, SEEK_DATA)) >= 0) {
+        hole = lseek(from, data, SEEK_HOLE);
+        if (hole < 0 || copy_range(from, to, data, hole, copied_bytes) != 0)
+            return -1;
+    }
+    if (hole < size && errno != ENXIO)
+        return -1;
+    return ftruncate(to, size);
 }
 
 /* Labels and the like; a filesystem that has none refuses, which is fine. */
@@ -82,7 +134,7 @@ static int fill_clone(int from, int to, const char *path, bool require_clone,
     if (ioctl(to, FICLONE, from) != 0) {
         if (require_clone)
             return fail_errno(err, errno, path, "share its blocks");
-        if (copy_range(from, to, copied_bytes) != 0)
+        if (copy_all(from, to, status.st_size, copied_bytes) != 0)
             return fail_errno(err, errno, path, "copy");
     }
     copy_attributes(from, to);
