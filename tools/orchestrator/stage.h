@@ -52,7 +52,12 @@
  *
  * A test migration shifts the backup's clones, and undoes all of it in the
  * end. A return (stage_return.c) has steps of its own between source-off and
- * run-target, and one behind it.
+ * run-target, and one behind it:
+ *
+ *   migrate    return-disks    the old ones, which stood aside, take their
+ *                              names again
+ *              return-nvram    the same
+ *   wait       drop-aside      nothing can: it refuses
  *
  * Source and target never run at once: start-target refuses while the source
  * is not off, and the restore while the target is not.
@@ -168,6 +173,8 @@ int migration_check_cancel(struct migration *migration, struct ds_error *err);
 int vm_for_target(const struct migration *migration, struct vm *out,
                   struct ds_error *err);
 /** Describe the source anew, into vm, target_vm and the journal. */
+/** Whether its UEFI variables are a file that goes along, there or back. */
+bool migration_moves_nvram(const struct migration *migration);
 int migration_describe(struct migration *migration, struct ds_error *err);
 /** Where the source's guest takes commands; borrows from the migration. */
 struct guest_address migration_guest(const struct migration *migration);
