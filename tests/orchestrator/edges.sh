@@ -177,6 +177,32 @@ check "a return is rolled back: the source has its old disk" bash -c \
         '$mount/target/web-moved-sda.qcow2'"
 vm_drop web
 
+# Without its backup a move cannot be rolled back: nothing is undone then.
+vm_make web
+nvram_make web
+status "it moves, and keeps no backup" 0 move web --no-keep-backup
+status "rollback is refused" 6 fake rollback web
+said "it is said what is not" "return goes back with the target's"
+check "all is as it was" is_moved web
+check "also in the journal" test "$(journal_state web)" = "done"
+virsh -q destroy web-moved
+printf 'written there' |
+    dd of="$mount/target/web-moved.1.nvram" conv=notrunc status=none
+status "but it returns" 0 fake return web
+check "with its UEFI variables" cmp "$mount/nvram/web.fd" \
+    "$mount/target/web-moved.1.nvram"
+vm_drop web
+vm_make web
+nvram_make web
+status "it moves" 0 move web --no-start
+rm "$mount/nvram/web.fd"
+status "it returns to where no UEFI variables are" 0 fake return web
+check "there they are" cmp "$mount/nvram/web.fd" \
+    "$mount/target/web-moved.1.nvram"
+status "rolled back" 0 fake rollback web-moved
+check "there they are not" test ! -e "$mount/nvram/web.fd"
+vm_drop web
+
 # What a return keeps of the source's old disks goes with the next that is well.
 # again OPTION...: moves it and returns.
 again() {

@@ -220,6 +220,13 @@ int backup_clone_of(const char *directory, const char *path, char **out,
                 path);
 }
 
+bool backup_is_whole(const char *directory)
+{
+    autofree char *manifest = path_join(directory, "manifest.json");
+
+    return path_exists(manifest);
+}
+
 int backup_remove(const char *directory, struct ds_error *err)
 {
     autofree char *above = path_directory(directory);

@@ -39,6 +39,8 @@ int backup_restore(const char *directory, struct ds_error *err);
 /** The file in the backup that is `path`'s clone; the caller owns it. */
 int backup_clone_of(const char *directory, const char *path, char **out,
                     struct ds_error *err);
+/** That it is there, and was made to its end. */
+bool backup_is_whole(const char *directory);
 /** Remove its files and the directory. Not there is fine. */
 int backup_remove(const char *directory, struct ds_error *err);
 
