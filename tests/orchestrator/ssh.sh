@@ -164,6 +164,13 @@ status "and back" 0 fake rollback web
 check "the source is as before" is_untouched web
 vm_drop web
 
+moved_by_ssh "head -c 2000000 /dev/zero | tr '\\0' o" \
+    "(sleep 0.5; $off) >/dev/null 2>&1 </dev/null &"
+status "it moves, and its script prints 2 MB" 0 by_ssh guest
+check "what is kept of that is said" bash -c \
+    "grep -q 'first 1048576 bytes are kept' <<<'$(fake logs web)'"
+vm_drop web
+
 moved_by_ssh "$off" "$cut_off" "sleep 9"
 status "the guest goes, and the connection with it" 0 by_ssh guest
 check "it is there" is_moved web

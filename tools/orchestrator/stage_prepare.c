@@ -181,6 +181,12 @@ static int send_and_run(struct migration *migration, struct guest *guest,
         return 0;
     }
     if (result == 0) {
+        if (strlen(done.output) >= GUEST_OUTPUT_BYTES_MAX ||
+            strlen(done.errors) >= GUEST_OUTPUT_BYTES_MAX)
+            migration_say(migration, MESSAGE_INFO,
+                          "of what the script printed the first %u bytes are "
+                          "kept",
+                          GUEST_OUTPUT_BYTES_MAX);
         json_object_set_new(after, "output", json_string(done.output));
         json_object_set_new(after, "errors", json_string(done.errors));
         json_object_set_new(after, "exit_status",
