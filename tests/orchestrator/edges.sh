@@ -83,6 +83,20 @@ edge "the target's disk is full" 5\|6 "" "" --directory "$small" \
     --accept-warnings
 rm -f "$small/fill"
 
+# A backup on another filesystem cannot share blocks.
+other=$(fs_make ext4 32M)
+vm_make web
+status "it moves, its backup elsewhere" 0 move web --accept-warnings \
+    --backup-directory "$other/backup"
+said "it is said what was copied" "backup: [0-9]+ bytes were copied"
+check "it is there" is_moved web
+status "it is rolled back from there" 0 fake rollback web
+check "rolled back: the source is as before" is_untouched web
+vm_drop web
+edge "a backup elsewhere where blocks must be shared" 5 "" \
+    "share its blocks|other filesystem" --accept-warnings --require-clone \
+    --backup-directory "$other/backup"
+
 # What is generated: for the agent, and for a person.
 script=
 edge "moves with a generated script" 0 "" ""
@@ -161,6 +175,32 @@ status "a return can be rolled back" 0 fake rollback web-moved
 check "a return is rolled back: the source has its old disk" bash -c \
     "! qemu-img compare -q -f raw -F qcow2 '$mount/vm/web.img' \
         '$mount/target/web-moved-sda.qcow2'"
+vm_drop web
+
+# Without its backup a move cannot be rolled back: nothing is undone then.
+vm_make web
+nvram_make web
+status "it moves, and keeps no backup" 0 move web --no-keep-backup
+status "rollback is refused" 6 fake rollback web
+said "it is said what is not" "return goes back with the target's"
+check "all is as it was" is_moved web
+check "also in the journal" test "$(journal_state web)" = "done"
+virsh -q destroy web-moved
+printf 'written there' |
+    dd of="$mount/target/web-moved.1.nvram" conv=notrunc status=none
+status "but it returns" 0 fake return web
+check "with its UEFI variables" cmp "$mount/nvram/web.fd" \
+    "$mount/target/web-moved.1.nvram"
+vm_drop web
+vm_make web
+nvram_make web
+status "it moves" 0 move web --no-start
+rm "$mount/nvram/web.fd"
+status "it returns to where no UEFI variables are" 0 fake return web
+check "there they are" cmp "$mount/nvram/web.fd" \
+    "$mount/target/web-moved.1.nvram"
+status "rolled back" 0 fake rollback web-moved
+check "there they are not" test ! -e "$mount/nvram/web.fd"
 vm_drop web
 
 # What a return keeps of the source's old disks goes with the next that is well.

@@ -5,10 +5,12 @@
 #   in_fake_namespace "$@"   first call
 #   fake_start               libvirtd, one connection that keeps its VMs alive
 #   vm_make NAME             with a raw disk in $mount/vm, running
+#   nvram_make NAME          it boots by UEFI, with variables in $mount/nvram
 #   vm_drop NAME             it and all that was made of it
 #   fake ARGUMENT...         diskshift-migrate with the fake, the run's journal
 #   told WORD [TEXT]         a file for the fake
 
+DS_STEPS=${DS_STEPS:-$tests_dir/../build/tests/orchestrator/orchestrator_steps}
 DS_MIGRATE_FAKE=${DS_MIGRATE_FAKE:-$tests_dir/../build/tests/orchestrator/diskshift-migrate-fake}
 
 in_fake_namespace() {
@@ -16,7 +18,8 @@ in_fake_namespace() {
     [[ -z ${DS_OWN_LIBVIRT:-} ]] || return 0
     unshare -n -m true 2>/dev/null || skip_all "no namespaces here"
     DS_MIGRATE_FAKE=$(realpath "$DS_MIGRATE_FAKE")
-    export DS_MIGRATE_FAKE
+    DS_STEPS=$(realpath "$DS_STEPS")
+    export DS_MIGRATE_FAKE DS_STEPS
     DS_OWN_LIBVIRT=1 exec unshare -n -m bash "$0" "$@"
 }
 
@@ -74,13 +77,22 @@ vm_make() {
         die "cannot make $1"
 }
 
+nvram_make() {
+    mkdir -p "$mount/nvram"
+    cp --reflink=always "$mount/template" "$mount/nvram/$1.fd"
+    told "nvram-$1" "$mount/nvram/$1.fd"
+}
+
 vm_drop() {
-    local name commands=
+    local name commands= server
+    for server in "$mount"/target/*.nbd.pid; do
+        kill "$(cat "$server")"
+    done
     for name in "$1" "$1-moved"; do
         commands+="destroy $name; undefine $name; "
     done
     virsh -q "$commands" >/dev/null 2>&1
-    rm -rf "$mount/vm" "$mount/target" "$DS_FAKE" "$journal"
+    rm -rf "$mount/vm" "$mount/nvram" "$mount/target" "$DS_FAKE" "$journal"
     mkdir -p "$mount/vm" "$mount/target" "$DS_FAKE"
 }
 
@@ -116,6 +128,8 @@ journal_state() {
 is_untouched() {
     local have
     cmp "$mount/template" "$mount/vm/$1.img" || return 1
+    [[ ! -d $mount/nvram ]] ||
+        cmp "$mount/template" "$mount/nvram/$1.fd" || return 1
     have=$(virsh -q "dominfo $1; list --all --name")
     grep -q 'State: *running' <<<"$have" ||
         { echo "$1 does not run" && return 1; }
@@ -124,13 +138,15 @@ is_untouched() {
     ! grep -qx "$1-moved" <<<"$have" ||
         { echo "$1-moved is defined" && return 1; }
     [[ ! -e $DS_FAKE/snapshot-$1 ]] || { echo "a snapshot" && return 1; }
-    have=$(cd "$mount" && find vm target -type f | grep -v "^vm/$1.img\$")
+    have=$(cd "$mount" && find vm target ./nvram ! -type d 2>/dev/null |
+        grep -vx -e "vm/$1.img" -e "./nvram/$1.fd")
     [[ -z $have ]] || { echo "left: $have" && return 1; }
 }
 
-# The target has the disk that the guest left, the source is off.
+# The target has the disk that the guest left, and its UEFI variables; the
+# source is off.
 is_moved() {
-    local have
+    local have disk
     have=$(virsh -q "dominfo $1; domstate $1-moved" 2>&1)
     grep -q 'State: *shut off' <<<"$have" ||
         { echo "$1 is not off" && return 1; }
@@ -138,8 +154,11 @@ is_moved() {
         { echo "$1-moved does not run" && return 1; }
     ! grep -q 'Autostart: *enable' <<<"$have" ||
         { echo "autostart of $1 is on" && return 1; }
-    qemu-img compare -q -f raw -F qcow2 "$mount/vm/$1.img" \
-        "$mount/target/$1-moved-sda.qcow2" || { echo "disks differ" && return 1; }
+    disk=$(echo "$mount/target/$1-moved-sda".{q*2,v*x})
+    qemu-img compare -q -U -f raw -F "${disk##*.}" "$mount/vm/$1.img" "$disk" ||
+        { echo "disks differ" && return 1; }
+    [[ ! -d $mount/nvram ]] ||
+        cmp "$mount/nvram/$1.fd" "$mount/target/$1-moved".*.nvram || return 1
     ! cmp -s "$mount/template" "$mount/vm/$1.img" ||
         { echo "the script has not run" && return 1; }
 }

@@ -17,9 +17,11 @@
  *   no-snapshots    the hypervisor has none
  *   result-failed   its result is a failure
  *   stays           the target does not power off
+ *   nvram-NAME      a path: that VM boots by UEFI, and has its variables there
  *
- * A script "runs" by writing into the first disk, so that it is not what was
- * backed up. Everything a guest does is done inside the verb that causes it.
+ * A script "runs" by writing into the first disk, and the UEFI variables, so
+ * that they are not what was backed up. Everything a guest does is done inside
+ * the verb that causes it.
  */
 #include "hypervisor_libvirt.h"
 
@@ -107,11 +109,11 @@ static int open_fake(const char *uri, const struct hypervisor_login *login,
     if (result == 0)
         result = libvirt_connect(uri + 5, login, &fake, out, err);
     if (result == 0)
-        (*out)->can |= HYPERVISOR_CAN_AGENT | HYPERVISOR_CAN_REPORT |
-                       HYPERVISOR_CAN_ADDRESSES |
-                       (is_said("no-snapshots", NULL)
-                            ? 0u
-                            : HYPERVISOR_CAN_SNAPSHOT | HYPERVISOR_CAN_QUIESCE);
+        (*out)->can |= HYPERVISOR_CAN_NVRAM | HYPERVISOR_CAN_NBD |
+                       HYPERVISOR_CAN_AGENT | HYPERVISOR_CAN_REPORT |
+                       HYPERVISOR_CAN_ADDRESSES;
+    if (result == 0 && !is_said("no-snapshots", NULL))
+        (*out)->can |= HYPERVISOR_CAN_SNAPSHOT | HYPERVISOR_CAN_QUIESCE;
     return result;
 }
 
@@ -124,9 +126,13 @@ static int describe(struct hypervisor *hypervisor, const char *name,
 
     if (result == 0)
         result = hypervisor_libvirt.describe(hypervisor, name, out, err);
-    if (result == 0)
-        out->agent = true;
-    return result;
+    if (result != 0)
+        return result;
+    out->agent = true;
+    out->nvram_path = said("nvram", name);
+    out->firmware =
+        out->nvram_path != NULL ? VM_FIRMWARE_UEFI : VM_FIRMWARE_BIOS;
+    return 0;
 }
 
 static int define(struct hypervisor *hypervisor, const struct vm *vm,
@@ -136,7 +142,10 @@ static int define(struct hypervisor *hypervisor, const struct vm *vm,
     int result = faulty("define", vm->name, err);
 
     say("report", vm->name, vm->report_path);
-    bare.report_path = bare.console_path = NULL;
+    say("nvram", vm->name, vm->nvram_path);
+    /* The test driver knows none of these. */
+    bare.report_path = bare.console_path = bare.nvram_path = NULL;
+    bare.firmware = VM_FIRMWARE_BIOS;
     return result != 0 ? result
                        : hypervisor_libvirt.define(hypervisor, &bare, err);
 }
@@ -144,10 +153,16 @@ static int define(struct hypervisor *hypervisor, const struct vm *vm,
 static int undefine(struct hypervisor *hypervisor, const char *name,
                     struct ds_error *err)
 {
+    autofree char *nvram = said("nvram", name);
     int result = faulty("undefine", name, err);
 
-    return result != 0 ? result
-                       : hypervisor_libvirt.undefine(hypervisor, name, err);
+    if (result == 0)
+        result = hypervisor_libvirt.undefine(hypervisor, name, err);
+    if (result == 0 && nvram != NULL) {
+        unlink(nvram);
+        say("nvram", name, NULL);
+    }
+    return result;
 }
 
 static int autostart(struct hypervisor *hypervisor, const char *name, bool on,
@@ -285,20 +300,29 @@ static int snapshot_merge(struct hypervisor *hypervisor, const struct vm *vm,
 
 /* -- the agent ------------------------------------------------------------ */
 
+static int change(const char *path, off_t offset_bytes, struct ds_error *err)
+{
+    int file = open(path, O_WRONLY | O_CLOEXEC);
+    int result = 0;
+
+    if (file < 0 ||
+        pwrite(file, "changed in the guest", 20, offset_bytes) != 20)
+        result = fail_errno(err, errno, path, "write");
+    if (file >= 0)
+        close(file);
+    return result;
+}
+
 static int run_in_guest(struct hypervisor *hypervisor, const char *name,
                         struct ds_error *err)
 {
     struct vm vm = { 0 };
-    int result = hypervisor_libvirt.describe(hypervisor, name, &vm, err);
-    int disk = result == 0 && vm.disk_count > 0
-                   ? open(vm.disks[0].path, O_WRONLY | O_CLOEXEC)
-                   : -1;
+    int result = describe(hypervisor, name, &vm, err);
 
-    if (disk >= 0) {
-        if (pwrite(disk, "changed in the guest", 20, DISK_OFFSET_BYTES) != 20)
-            result = fail_errno(err, errno, vm.disks[0].path, "write");
-        close(disk);
-    }
+    if (result == 0 && vm.disk_count > 0)
+        result = change(vm.disks[0].path, DISK_OFFSET_BYTES, err);
+    if (result == 0 && vm.nvram_path != NULL)
+        result = change(vm.nvram_path, 0, err);
     vm_free(&vm);
     if (result != 0 || is_said("script-stays", NULL) ||
         is_said("script-fails", NULL))

@@ -5,7 +5,7 @@
 #
 #   in_libvirt_namespace "$@"   first call
 #   libvirt_start               libvirtd, as qemu:///system
-#   guest_make DIR NAME         a VMware-like guest with a VMDK in DIR, defined
+#   guest_make DIR NAME [uefi]  a VMware-like guest with a VMDK in DIR, defined
 #   migrate ARGUMENT...         diskshift-migrate with the run's journal
 #   guest_run NAME COMMAND      by its agent; its output
 
@@ -141,11 +141,13 @@ guest_xml() {
     <controller type='scsi' index='0' model='vmpvscsi'/>
     <interface type='bridge'>
       <mac address='52:54:00:aa:bb:01'/><source bridge='old0'/>
-      <model type='vmxnet3'/><address type='pci' slot='0x10'/>
+      <model type='vmxnet3'/><rom enabled='no'/>
+      <address type='pci' slot='0x10'/>
     </interface>
     <interface type='bridge'>
       <mac address='52:54:00:aa:bb:02'/><source bridge='old1'/>
-      <model type='vmxnet3'/><address type='pci' slot='0x11'/>
+      <model type='vmxnet3'/><rom enabled='no'/>
+      <address type='pci' slot='0x11'/>
     </interface>
     <channel type='unix'>
       <target type='virtio' name='org.qemu.guest_agent.0'/>
@@ -159,8 +161,10 @@ END
 
 guest_make() {
     mkdir -p "$1"
-    qemu-img convert -f raw -O vmdk "$DS_GUEST_KIT/guest.raw" "$1/$2.vmdk"
-    guest_xml "$1" "$2" >"$run/$2.xml"
+    qemu-img convert -f raw -O vmdk "$DS_GUEST_KIT/guest${3:+-$3}.raw" \
+        "$1/$2.vmdk"
+    guest_xml "$1" "$2" | sed -e "s/<os>/<os${3:+ firmware='efi'}>/" \
+        ${3:+-e "s/dev='sda' bus='scsi'/dev='hda' bus='ide'/"} >"$run/$2.xml"
     virsh -q define "$run/$2.xml" || die "cannot define $2"
 }
 

@@ -98,7 +98,10 @@ static void test_hyperv__ssh_arguments(void **state)
                                  "StrictHostKeyChecking=yes\n-o\n"
                                  "ConnectTimeout=15\n-o\n"
                                  "ServerAliveInterval=10\n-o\n"
-                                 "ServerAliveCountMax=6\n-F\n/etc/config\n"
+                                 "ServerAliveCountMax=6\n-o\n"
+                                 "PermitLocalCommand=yes\n-o\n"
+                                 "LocalCommand=echo connected-by-diskshift\n"
+                                 "-F\n/etc/config\n"
                                  "-o\nIdentitiesOnly=yes\n-i\n/keys/it's\n-p\n"
                                  "2222\n-l\nCORP\\admin\n--\nhv1.example\n"
                                  "powershell.exe ";

@@ -21,13 +21,18 @@ void backup_files_free(struct backup_files *files)
     *files = (struct backup_files){ 0 };
 }
 
-static void add_file(struct backup_files *files, const char *from,
-                     const char *directory, const char *name)
+static struct backup_file *add_file(struct backup_files *files,
+                                    const char *from, const char *directory,
+                                    const char *name)
 {
+    struct backup_file *added;
+
     files->items =
         need_more(files->items, (files->count + 1) * sizeof(*files->items));
-    files->items[files->count++] =
-        (struct backup_file){ text_copy(from), path_join(directory, name) };
+    added = &files->items[files->count++];
+    *added = (struct backup_file){ .from = text_copy(from),
+                                   .to = path_join(directory, name) };
+    return added;
 }
 
 /* The names inside stay, since descriptors name extents and parents; files of
@@ -65,7 +70,7 @@ int backup_plan(const struct vm *vm, const char *directory,
         texts_free(&files);
     }
     if (result == 0 && vm->nvram_path != NULL && path_exists(vm->nvram_path))
-        add_file(out, vm->nvram_path, directory, "nvram");
+        add_file(out, vm->nvram_path, directory, "nvram")->small = true;
     return result;
 }
 
@@ -144,7 +149,8 @@ int backup_make(const struct vm *vm, const char *directory,
         result = directory_make(beside, err);
         if (result == 0)
             result = file_clone(files->items[i].from, files->items[i].to,
-                                require_clone, copied_bytes, err);
+                                require_clone && !files->items[i].small,
+                                copied_bytes, err);
     }
     if (result == 0 && vm->native != NULL)
         result = file_write(domain, vm->native, strlen(vm->native), 0600, err);
@@ -214,6 +220,13 @@ int backup_clone_of(const char *directory, const char *path, char **out,
     }
     return fail(err, DS_ERR_CORRUPT, "backup %s has no clone of %s", directory,
                 path);
+}
+
+bool backup_is_whole(const char *directory)
+{
+    autofree char *manifest = path_join(directory, "manifest.json");
+
+    return path_exists(manifest);
 }
 
 int backup_remove(const char *directory, struct ds_error *err)

@@ -19,6 +19,7 @@
 struct backup_file {
     char *from; /* the VM's */
     char *to;   /* in the backup */
+    bool small; /* no disk: it may be copied, where disks must be shared */
 };
 struct backup_files {
     struct backup_file *items;
@@ -38,6 +39,8 @@ int backup_restore(const char *directory, struct ds_error *err);
 /** The file in the backup that is `path`'s clone; the caller owns it. */
 int backup_clone_of(const char *directory, const char *path, char **out,
                     struct ds_error *err);
+/** That it is there, and was made to its end. */
+bool backup_is_whole(const char *directory);
 /** Remove its files and the directory. Not there is fine. */
 int backup_remove(const char *directory, struct ds_error *err);
 

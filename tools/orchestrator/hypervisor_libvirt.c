@@ -253,6 +253,8 @@ static int describe(struct hypervisor *hypervisor, const char *name,
     result = vm_from_domain_xml(text, out, err);
     if (result != 0)
         return fail_within(err, "describe %s", name);
+    if (out->firmware == VM_FIRMWARE_UEFI && out->nvram_path == NULL)
+        out->nvram_path = libvirt_nvram(domain, hypervisor->uri);
     if (virDomainGetAutostart(domain, &autostart) == 0)
         out->autostart = autostart != 0;
     count = virDomainSnapshotNum(domain, 0);

@@ -2,10 +2,10 @@
 /* The journal's file, migrations and the claim. Steps, messages and findings
  * are in journal_steps.c. */
 #include "journal_db.h"
+#include "stop.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -93,15 +93,6 @@ int journal_bind(sqlite3_stmt *statement, const char *types, ...)
     return code;
 }
 
-/* For tests: the process dies before or after its Nth record. */
-static void die_when_told(const char *variable, unsigned count)
-{
-    const char *text = getenv(variable);
-
-    if (text != NULL && count == (unsigned)strtoul(text, NULL, 10))
-        kill(getpid(), SIGKILL);
-}
-
 int journal_write(struct journal *journal, sqlite3_stmt *statement,
                   struct ds_error *err)
 {
@@ -117,10 +108,10 @@ int journal_record(struct journal *journal, sqlite3_stmt *statement,
     unsigned count = ++counted;
     int result;
 
-    die_when_told("DS_STOP_BEFORE_RECORD", count);
+    stop_at_record("BEFORE", count);
     result = journal_write(journal, statement, err);
     if (result == 0)
-        die_when_told("DS_STOP_AFTER_RECORD", count);
+        stop_at_record("AFTER", count);
     return result;
 }
 

@@ -27,7 +27,7 @@ int journal_bind(sqlite3_stmt *statement, const char *types, ...);
 /** Run a statement that gives no rows. */
 int journal_write(struct journal *journal, sqlite3_stmt *statement,
                   struct ds_error *err);
-/** The same for what the machine goes by: DS_STOP_AFTER_RECORD counts it. */
+/** The same for what the machine goes by: stop.h counts it. */
 int journal_record(struct journal *journal, sqlite3_stmt *statement,
                    struct ds_error *err);
 char *journal_text(sqlite3_stmt *statement, int column);

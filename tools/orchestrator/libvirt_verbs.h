@@ -3,7 +3,7 @@
 #ifndef ORCH_LIBVIRT_VERBS_H
 #define ORCH_LIBVIRT_VERBS_H
 
-#include "hypervisor.h"
+#include "hypervisor_libvirt.h"
 
 int libvirt_snapshot_find(struct hypervisor *hypervisor, const struct vm *vm,
                           struct hypervisor_snapshot *out,
@@ -21,5 +21,9 @@ int libvirt_addresses(struct hypervisor *hypervisor, const char *name,
                       struct texts *out, struct ds_error *err);
 int libvirt_fits(struct hypervisor *hypervisor, const struct vm *vm,
                  struct ds_error *err);
+
+/** The file of a UEFI domain's variables when its definition names none; NULL
+ * when there is none here. The caller owns it. */
+char *libvirt_nvram(virDomainPtr domain, const char *uri);
 
 #endif

@@ -225,6 +225,24 @@ static void check_backup(const struct check *check)
 
 /* -- the machine ---------------------------------------------------------- */
 
+static void check_nvram(const struct check *check)
+{
+    const struct migration *migration = check->migration;
+    bool back = migration->kind == KIND_RETURN;
+
+    if (migration_moves_nvram(migration))
+        preflight_find(check, "uefi-variables", FINDING_NOTE,
+                       migration->vm.name, NULL,
+                       "its UEFI variables move with it");
+    else
+        preflight_find(
+            check, "uefi-variables", FINDING_WARNING, migration->vm.name,
+            "see that the disk boots by EFI/BOOT/BOOTX64.EFI",
+            back ? "UEFI variables do not return: boot entries are those "
+                   "from before"
+                 : "UEFI variables do not move: boot entries start anew");
+}
+
 static void check_hardware(const struct check *check)
 {
     const struct vm *vm = &check->migration->vm;
@@ -237,14 +255,8 @@ static void check_hardware(const struct check *check)
         preflight_find(check, "tpm", FINDING_WARNING, vm->name,
                        "have the recovery keys at hand",
                        "has a TPM, whose secrets do not move");
-    if (vm->firmware == VM_FIRMWARE_UEFI &&
-        check->migration->target_vm.nvram_path != NULL)
-        preflight_find(check, "uefi-variables", FINDING_NOTE, vm->name, NULL,
-                       "its UEFI variables move with it");
-    else if (vm->firmware == VM_FIRMWARE_UEFI)
-        preflight_find(check, "uefi-variables", FINDING_WARNING, vm->name,
-                       "see that the disk boots by EFI/BOOT/BOOTX64.EFI",
-                       "UEFI variables do not move: boot entries start anew");
+    if (vm->firmware == VM_FIRMWARE_UEFI)
+        check_nvram(check);
     if (vm->secure_boot)
         preflight_find(check, "secure-boot", FINDING_WARNING, vm->name,
                        "see that the target has the keys",

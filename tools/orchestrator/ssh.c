@@ -7,8 +7,11 @@
 
 /* ssh's own failures. */
 #define SSH_FAILED 255
-#define ARGUMENT_COUNT_MAX 32
+#define ARGUMENT_COUNT_MAX 40
 #define ERROR_BYTES 300
+/* What ssh has its own side print, before any output of the command, when it
+ * is in: then a failure is no refusal but a connection that was cut. */
+#define CONNECTED "connected-by-diskshift"
 
 static bool all_of(const char *text, const char *besides)
 {
@@ -99,6 +102,10 @@ static void list_arguments(const struct ssh_host *host, const char *port,
         "ServerAliveInterval=10",
         "-o",
         "ServerAliveCountMax=6",
+        "-o",
+        "PermitLocalCommand=yes",
+        "-o",
+        "LocalCommand=echo " CONNECTED,
     };
     size_t count = 0;
 
@@ -140,6 +147,17 @@ void make_plain(char *text)
             *text = ' ';
 }
 
+/* Whether that line is there; it is removed. */
+static bool take_connected(char *output)
+{
+    size_t length = strlen(CONNECTED);
+
+    if (!text_begins(output, CONNECTED) || output[length] != '\n')
+        return false;
+    memmove(output, output + length + 1, strlen(output + length));
+    return true;
+}
+
 int ssh_run(const struct ssh_host *host, const char *command, const char *input,
             size_t input_bytes, unsigned timeout_seconds,
             size_t output_bytes_max, struct process_result *out,
@@ -150,20 +168,25 @@ int ssh_run(const struct ssh_host *host, const char *command, const char *input,
     autofree char *known_hosts =
         text_format("UserKnownHostsFile=%s",
                     host->known_hosts != NULL ? host->known_hosts : "");
+    bool connected;
     int result;
 
     list_arguments(host, port, known_hosts, command, arguments);
     result = process_run(arguments, input, input_bytes, timeout_seconds,
-                         output_bytes_max, out, err);
+                         output_bytes_max + strlen(CONNECTED "\n"), out, err);
     if (result != 0)
         return result;
+    connected = take_connected(out->output);
+    if (strlen(out->errors) > output_bytes_max)
+        out->errors[output_bytes_max] = '\0';
     make_plain(out->errors);
     if (out->exit_status != SSH_FAILED)
         return 0;
-    fail(err, DS_ERR_SYSTEM, "ssh %s: %.*s", host->host, ERROR_BYTES,
+    fail(err, DS_ERR_SYSTEM, "ssh %s: %s%.*s", host->host,
+         connected ? "the connection was lost: " : "", ERROR_BYTES,
          out->errors);
     if (err != NULL)
-        err->system_errno = EHOSTUNREACH;
+        err->system_errno = connected ? EPIPE : EHOSTUNREACH;
     process_result_free(out);
     return -DS_ERR_SYSTEM;
 }

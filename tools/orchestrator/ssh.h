@@ -26,9 +26,10 @@ bool ssh_host_parse(const char *text, const struct hypervisor_login *login,
                     struct ssh_host *out);
 void ssh_host_free(struct ssh_host *host);
 
-/** Run `command` there, as process_run does; SYSTEM with EHOSTUNREACH when ssh
- * itself failed, with its words. Errors of the command are its exit status,
- * but for 255, which cannot be told from ssh's own. */
+/** Run `command` there, as process_run does. Errors of the command are its exit
+ * status. Where ssh itself failed, with its words: SYSTEM with EHOSTUNREACH
+ * when it did not get in, with EPIPE when it did, and the connection was lost
+ * under the command; a command that ends with 255 cannot be told from that. */
 int ssh_run(const struct ssh_host *host, const char *command, const char *input,
             size_t input_bytes, unsigned timeout_seconds,
             size_t output_bytes_max, struct process_result *out,

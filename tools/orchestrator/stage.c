@@ -2,6 +2,7 @@
 #include "stage.h"
 #include "nbd.h"
 #include "process.h"
+#include "stop.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -225,12 +226,15 @@ static int run_step(struct migration *migration, const struct step *step,
         result = begin_step(migration, step, before, &id, err);
     if (result != 0)
         return result;
+    stop_at_step(step->name, "begun");
     tell_step(migration, step->name, false, 0);
     result = step->run(migration, before, after, err);
     if (result != 0 || migration->waits != NULL)
         return result;
+    stop_at_step(step->name, "acted");
     tell_step(migration, step->name, true, (double)(now_ns() - begun) / 1e9);
     result = journal_step_done(migration->journal, id, after, err);
+    stop_at_step(step->name, "done");
     if (result == 0 && step->recall != NULL)
         result = step->recall(migration, before, after, err);
     return result;
@@ -370,8 +374,11 @@ static int undo_step(struct migration *migration,
         result = step->undo(migration, record->before, record->after, err);
     if (result != 0)
         return fail_within(err, "undo %s", record->name);
+    stop_at_step(record->name, "reverted");
     tell_step(migration, name, true, (double)(now_ns() - begun) / 1e9);
-    return journal_step_undone(migration->journal, record->id, err);
+    result = journal_step_undone(migration->journal, record->id, err);
+    stop_at_step(record->name, "undone");
+    return result;
 }
 
 static int start_source_again(struct migration *migration,
@@ -404,22 +411,33 @@ static int start_source_again(struct migration *migration,
                                                        migration->vm.name, err);
 }
 
+/* *touched: something may have been undone. */
 static int undo_all(struct migration *migration, const struct past *past,
-                    struct ds_error *err)
+                    bool *touched, struct ds_error *err)
 {
     int result = recall(migration, past, err);
 
-    for (size_t i = past->count; i > 0 && result == 0; i--)
-        if (past->records[i - 1].state != STEP_UNDONE)
-            result = undo_step(migration, &past->records[i - 1], err);
+    for (size_t i = past->count; i > 0 && result == 0; i--) {
+        const struct step_record *record = &past->records[i - 1];
+
+        if (record->state == STEP_UNDONE)
+            continue;
+        result = undo_step(migration, record, err);
+        if (result != -DS_ERR_REFUSED && migration->step != NULL &&
+            migration->step->undo != NULL)
+            *touched = true;
+    }
     if (result == 0)
         result = start_source_again(migration, past, err);
     return result;
 }
 
-int migration_undo(struct migration *migration, struct ds_error *err)
+/* A rollback that is refused by the first that it asks leaves all as it was. */
+static int undo_from(struct migration *migration,
+                     const struct migration_record *was, struct ds_error *err)
 {
     autopast struct past past = { 0 };
+    bool touched = false;
     int result = journal_set_state(migration->journal, migration->id,
                                    MIGRATION_UNDOING, NULL, err);
 
@@ -429,10 +447,28 @@ int migration_undo(struct migration *migration, struct ds_error *err)
         result = journal_steps(migration->journal, migration->id, &past.records,
                                &past.count, err);
     if (result == 0)
-        result = undo_all(migration, &past, err);
-    return result != 0 ? result
-                       : journal_set_state(migration->journal, migration->id,
-                                           MIGRATION_UNDONE, NULL, err);
+        result = undo_all(migration, &past, &touched, err);
+    if (result == 0)
+        return journal_set_state(migration->journal, migration->id,
+                                 MIGRATION_UNDONE, NULL, err);
+    if (result == -DS_ERR_REFUSED && !touched) {
+        (void)journal_set_stage(migration->journal, migration->id, was->stage,
+                                NULL);
+        (void)journal_set_state(migration->journal, migration->id, was->state,
+                                NULL, NULL);
+    }
+    return result;
+}
+
+int migration_undo(struct migration *migration, struct ds_error *err)
+{
+    struct migration_record was = { 0 };
+    int result = journal_get(migration->journal, migration->id, &was, err);
+
+    if (result == 0)
+        result = undo_from(migration, &was, err);
+    migration_record_free(&was);
+    return result;
 }
 
 /* -- beginning and end ---------------------------------------------------- */

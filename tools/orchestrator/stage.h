@@ -45,21 +45,25 @@
  *   wait       wait-target     nothing
  *              renew-macs      nothing: it is undefined
  *              run-target      pull its plug
- *              drop-backup     nothing can
+ *              drop-backup     nothing can: where the guest's script ran,
+ *                              it refuses before all others
  *
  * The source may start only when its disks are back, so it is started last of
  * all, when the journal says that it ran and that we had it powered off.
  *
  * A test migration shifts the backup's clones, and undoes all of it in the
  * end. A return (stage_return.c) has steps of its own between source-off and
- * run-target, and one behind it.
+ * run-target, and one behind it:
+ *
+ *   migrate    return-disks    the old ones, which stood aside, take their
+ *                              names again
+ *              return-nvram    the same
+ *   wait       drop-aside      nothing can: it refuses
  *
  * Source and target never run at once: start-target refuses while the source
  * is not off, and the restore while the target is not.
  *
- * DS_STOP_AFTER_RECORD=N in the environment kills the process (SIGKILL) when
- * the journal has taken its Nth record, DS_STOP_BEFORE_RECORD=N just before it
- * takes it, when the step has acted: how every edge is tested.
+ * stop.h has the process killed at any of these edges: how each is tested.
  */
 #ifndef ORCH_STAGE_H
 #define ORCH_STAGE_H
@@ -169,6 +173,8 @@ int vm_for_target(const struct migration *migration, struct vm *out,
                   struct ds_error *err);
 /** Describe the source anew, into vm, target_vm and the journal. */
 int migration_describe(struct migration *migration, struct ds_error *err);
+/** Whether its UEFI variables are a file that goes along, there or back. */
+bool migration_moves_nvram(const struct migration *migration);
 /** Where the source's guest takes commands; borrows from the migration. */
 struct guest_address migration_guest(const struct migration *migration);
 /** Where its backup is or would be; the caller owns it. */

@@ -171,10 +171,22 @@ static int send_and_run(struct migration *migration, struct guest *guest,
         return result;
     path = guest_path(migration, system);
     result = guest->ops->put(guest, path, text, strlen(text), SCRIPT_MODE, err);
-    if (result == 0)
-        result = run_command(guest, system, path,
-                             migration->settings.script_timeout, &done, err);
+    if (result != 0)
+        return result;
+    result = run_command(guest, system, path,
+                         migration->settings.script_timeout, &done, err);
+    /* It powers the guest off: then nobody is left to tell how it ended. */
+    if (result != 0 && err->system_errno == EPIPE) {
+        migration_say(migration, MESSAGE_INFO, "%s", err->message);
+        return 0;
+    }
     if (result == 0) {
+        if (strlen(done.output) >= GUEST_OUTPUT_BYTES_MAX ||
+            strlen(done.errors) >= GUEST_OUTPUT_BYTES_MAX)
+            migration_say(migration, MESSAGE_INFO,
+                          "of what the script printed the first %u bytes are "
+                          "kept",
+                          GUEST_OUTPUT_BYTES_MAX);
         json_object_set_new(after, "output", json_string(done.output));
         json_object_set_new(after, "errors", json_string(done.errors));
         json_object_set_new(after, "exit_status",
@@ -206,10 +218,6 @@ static int run_script(struct migration *migration, const json_t *before,
     if (result == 0)
         result = send_and_run(migration, guest, after, err);
     guest_close(guest);
-    if (result != 0 && err->system_errno == EPIPE) {
-        migration_say(migration, MESSAGE_INFO, "%s", err->message);
-        result = 0;
-    }
     return result;
 }
 

@@ -1,6 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The way back: the VM that was migrated is the source here, the one that it
- * came from is there still, and gets the disk as it is now. */
+/*
+ * The way back: the VM that was migrated is the source here, the one that it
+ * came from is there still, and gets the disks as they are now, and the UEFI
+ * variables.
+ *
+ * Each that is replaced is an item in its step's `before`, which names `to`,
+ * the `files` that are there already, and `from`. These stand aside under
+ * another name until all is well; what has their name then is ours. Undoing
+ * is the same for all items: remove ours, give the names back.
+ */
 #include "disks.h"
 #include "stage.h"
 
@@ -69,10 +77,10 @@ static void list_asides(const char *path, json_t *list)
 }
 
 static int add_pair(const struct vm_disk *from, const struct vm_disk *to,
-                    json_t *list, json_t *asides, struct ds_error *err)
+                    json_t *list, struct ds_error *err)
 {
     struct texts files = { 0 };
-    json_t *names = json_array();
+    json_t *names = json_array(), *asides = json_array();
     int result = disk_files(to, &files, err);
 
     for (size_t i = 0; i < files.count; i++) {
@@ -80,9 +88,10 @@ static int add_pair(const struct vm_disk *from, const struct vm_disk *to,
         list_asides(files.items[i], asides);
     }
     json_array_append_new(
-        list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "name", from->name,
-                        "from", from->path, "from_format", from->format, "to",
-                        to->path, "format", to->format, "files", names));
+        list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o}", "name",
+                        from->name, "from", from->path, "from_format",
+                        from->format, "to", to->path, "format", to->format,
+                        "files", names, "asides", asides));
     texts_free(&files);
     return result;
 }
@@ -90,32 +99,30 @@ static int add_pair(const struct vm_disk *from, const struct vm_disk *to,
 static int before_return(struct migration *migration, json_t *before,
                          struct ds_error *err)
 {
-    json_t *list = json_array(), *asides = json_array();
+    json_t *list = json_array();
     struct vm vm = { 0 };
     int result = original(migration, &vm, err);
 
     json_object_set_new(before, "disks", list);
-    json_object_set_new(before, "asides", asides);
     for (size_t i = 0; i < vm.disk_count && result == 0; i++)
-        result =
-            add_pair(&migration->vm.disks[i], &vm.disks[i], list, asides, err);
+        result = add_pair(&migration->vm.disks[i], &vm.disks[i], list, err);
     vm_free(&vm);
     return result;
 }
 
-static const char *member(const json_t *disk, const char *key)
+static const char *member(const json_t *item, const char *key)
 {
-    return json_string_value(json_object_get(disk, key));
+    return json_string_value(json_object_get(item, key));
 }
 
 /* A file that stands aside is the original; what has its name is ours. */
-static int put_aside(const struct migration *migration, const json_t *disk,
+static int put_aside(const struct migration *migration, const json_t *item,
                      struct ds_error *err)
 {
     json_t *file;
     size_t i;
 
-    json_array_foreach (json_object_get(disk, "files"), i, file) {
+    json_array_foreach (json_object_get(item, "files"), i, file) {
         const char *path = json_string_value(file);
         autofree char *aside = aside_of(migration, path);
 
@@ -125,21 +132,29 @@ static int put_aside(const struct migration *migration, const json_t *disk,
     return 0;
 }
 
-static int remove_ours(const json_t *disk, struct ds_error *err)
+static int remove_ours(const json_t *item, struct ds_error *err)
 {
-    autofree char *partial = text_format("%s.partial", member(disk, "to"));
-    int result = file_remove(member(disk, "to"), err);
+    autofree char *partial = text_format("%s.partial", member(item, "to"));
+    int result = file_remove(member(item, "to"), err);
 
     return result != 0 ? result : file_remove(partial, err);
 }
 
-static int put_back(const struct migration *migration, const json_t *disk,
+/* What was not reached has nothing aside, and is not ours to remove; what was
+ * not there before is. */
+static int put_back(const struct migration *migration, const json_t *item,
                     struct ds_error *err)
 {
-    json_t *file;
+    autofree char *first = aside_of(migration, member(item, "to"));
+    json_t *files = json_object_get(item, "files"), *file;
     size_t i;
+    int result = path_exists(first) || json_array_size(files) == 0
+                     ? remove_ours(item, err)
+                     : 0;
 
-    json_array_foreach (json_object_get(disk, "files"), i, file) {
+    if (result != 0)
+        return result;
+    json_array_foreach (files, i, file) {
         const char *path = json_string_value(file);
         autofree char *aside = aside_of(migration, path);
 
@@ -191,7 +206,6 @@ static int return_disks(struct migration *migration, const json_t *before,
     return result;
 }
 
-/* A disk that was not reached has nothing aside, and is not ours to remove. */
 static int undo_return(struct migration *migration, const json_t *before,
                        const json_t *after, struct ds_error *err)
 {
@@ -201,10 +215,6 @@ static int undo_return(struct migration *migration, const json_t *before,
 
     (void)after;
     json_array_foreach (json_object_get(before, "disks"), i, disk) {
-        autofree char *aside = aside_of(migration, member(disk, "to"));
-
-        if (result == 0 && path_exists(aside))
-            result = remove_ours(disk, err);
         if (result == 0)
             result = put_back(migration, disk, err);
     }
@@ -213,27 +223,101 @@ static int undo_return(struct migration *migration, const json_t *before,
 
 /* What goes when all is well: what earlier returns have kept, and this one's
  * if it is not to be kept. */
+static void add_asides(struct migration *migration, const json_t *item)
+{
+    json_t *file;
+    size_t i;
+
+    json_array_foreach (json_object_get(item, "asides"), i, file)
+        texts_add(&migration->asides, json_string_value(file));
+    if (migration->settings.backup_keep)
+        return;
+    json_array_foreach (json_object_get(item, "files"), i, file) {
+        autofree char *aside = aside_of(migration, json_string_value(file));
+
+        texts_add(&migration->asides, aside);
+    }
+}
+
 static int recall_return(struct migration *migration, const json_t *before,
                          const json_t *after, struct ds_error *err)
 {
-    json_t *disk, *file;
-    size_t i, j;
+    json_t *disk;
+    size_t i;
 
     (void)after, (void)err;
     texts_free(&migration->asides);
-    json_array_foreach (json_object_get(before, "asides"), i, file)
-        texts_add(&migration->asides, json_string_value(file));
-    if (migration->settings.backup_keep)
-        return 0;
-    json_array_foreach (json_object_get(before, "disks"), i, disk) {
-        json_array_foreach (json_object_get(disk, "files"), j, file) {
-            autofree char *aside = aside_of(migration, json_string_value(file));
-
-            texts_add(&migration->asides, aside);
-        }
-    }
+    json_array_foreach (json_object_get(before, "disks"), i, disk)
+        add_asides(migration, disk);
     return 0;
 }
+
+/* -- UEFI variables ------------------------------------------------------- */
+
+static bool returns_nvram(const struct migration *migration)
+{
+    return returns(migration) && migration_moves_nvram(migration);
+}
+
+static int before_nvram(struct migration *migration, json_t *before,
+                        struct ds_error *err)
+{
+    json_t *files = json_array(), *asides = json_array();
+    struct vm vm = { 0 };
+    int result = original(migration, &vm, err);
+
+    json_object_set_new(before, "files", files);
+    json_object_set_new(before, "asides", asides);
+    if (result != 0)
+        return result;
+    if (vm.nvram_path != NULL) {
+        json_object_set_new(before, "from",
+                            json_string(migration->vm.nvram_path));
+        json_object_set_new(before, "to", json_string(vm.nvram_path));
+        list_asides(vm.nvram_path, asides);
+        if (path_exists(vm.nvram_path))
+            json_array_append_new(files, json_string(vm.nvram_path));
+    }
+    vm_free(&vm);
+    return 0;
+}
+
+static int return_nvram(struct migration *migration, const json_t *before,
+                        json_t *after, struct ds_error *err)
+{
+    uint64_t copied_bytes = 0;
+    int result;
+
+    (void)after;
+    if (member(before, "to") == NULL) {
+        migration_say(migration, MESSAGE_WARNING,
+                      "%s has no file for UEFI variables: they stay behind",
+                      migration->target_vm.name);
+        return 0;
+    }
+    result = put_aside(migration, before, err);
+    return result != 0
+               ? result
+               : file_clone(member(before, "from"), member(before, "to"), false,
+                            &copied_bytes, err);
+}
+
+static int undo_nvram(struct migration *migration, const json_t *before,
+                      const json_t *after, struct ds_error *err)
+{
+    (void)after;
+    return member(before, "to") == NULL ? 0 : put_back(migration, before, err);
+}
+
+static int recall_nvram(struct migration *migration, const json_t *before,
+                        const json_t *after, struct ds_error *err)
+{
+    (void)after, (void)err;
+    add_asides(migration, before);
+    return 0;
+}
+
+/* -- afterwards ----------------------------------------------------------- */
 
 static bool drops_aside(const struct migration *migration)
 {
@@ -274,6 +358,13 @@ const struct step steps_return[] = {
       .run = return_disks,
       .recall = recall_return,
       .undo = undo_return },
+    { .name = "return-nvram",
+      .stage = STAGE_MIGRATE,
+      .wanted = returns_nvram,
+      .before = before_nvram,
+      .run = return_nvram,
+      .recall = recall_nvram,
+      .undo = undo_nvram },
     { .name = NULL, .stage = STAGE_MIGRATE },
 };
 

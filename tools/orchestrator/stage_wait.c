@@ -343,6 +343,20 @@ static int drop_backup(struct migration *migration, const json_t *before,
     return backup_remove(migration->backup_path, err);
 }
 
+/* Only the backup could put back what the guest's script changed: without it
+ * the target must not be taken away. */
+static int undo_drop(struct migration *migration, const json_t *before,
+                     const json_t *after, struct ds_error *err)
+{
+    (void)before, (void)after;
+    if (migration->way == WAY_NONE || backup_is_whole(migration->backup_path))
+        return 0;
+    return fail(err, DS_ERR_REFUSED,
+                "the backup of %s was not to be kept, so that its disks cannot "
+                "be put back: return goes back with the target's",
+                migration->vm.name);
+}
+
 const struct step steps_wait[] = {
     { .name = "wait-target",
       .stage = STAGE_WAIT,
@@ -360,6 +374,7 @@ const struct step steps_wait[] = {
     { .name = "drop-backup",
       .stage = STAGE_WAIT,
       .wanted = drops_backup,
-      .run = drop_backup },
+      .run = drop_backup,
+      .undo = undo_drop },
     { .name = NULL, .stage = STAGE_WAIT },
 };

@@ -152,7 +152,7 @@ static void name_vm(const struct migration *migration, struct vm *vm)
         text_set(&vm->uuid, NULL);
 }
 
-static bool moves_nvram(const struct migration *migration)
+bool migration_moves_nvram(const struct migration *migration)
 {
     const struct vm *vm = &migration->vm;
 
@@ -175,7 +175,7 @@ static void place_files(const struct migration *migration,
     autofree char *by_hand =
         text_format("%s.%lld.vmx", vm->name, (long long)migration->id);
 
-    if (moves_nvram(migration))
+    if (migration_moves_nvram(migration))
         vm->nvram_path = path_join(directory, nvram);
     if ((migration->target->can & HYPERVISOR_CAN_BY_HAND) != 0)
         vm->by_hand_path = path_join(directory, by_hand);
