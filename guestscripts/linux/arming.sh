@@ -73,18 +73,34 @@ arm_systemd() {
             /etc/systemd/system/multi-user.target.wants/diskshift-settle.service
 }
 
+# The runlevel in which the network is started, or the one before it. Debian has
+# all of rcS.d, the network too, in `sysinit`, and goes on to `default`, with which
+# what is in `boot` comes: too late.
+openrc_runlevel() {
+    if [ -e /etc/runlevels/sysinit/mountall.sh ]; then
+        echo sysinit
+    else
+        echo boot
+    fi
+}
+
 arm_openrc() {
     for arm_phase in arrive settle; do
         {
             echo '#!/sbin/openrc-run'
             echo "description=\"diskshift: $arm_phase\""
             echo 'depend() {'
-            if [ "$arm_phase" = arrive ]; then
-                echo '    need localmount'
+            if [ "$arm_phase" = settle ]; then
+                echo '    after *'
+            else
+                if [ "$(openrc_runlevel)" = sysinit ]; then
+                    echo '    need mountall'
+                    echo '    after mountall-bootclean procps'
+                else
+                    echo '    need localmount'
+                fi
                 echo '    after hwdrivers modules udev udev-settle udev-trigger'
                 echo '    before net networking NetworkManager'
-            else
-                echo '    after *'
             fi
             echo '}'
             echo 'start() {'
@@ -93,7 +109,7 @@ arm_openrc() {
         } | put "/etc/init.d/diskshift-$arm_phase" 755 || return 1
     done
     put_link /etc/init.d/diskshift-arrive \
-        /etc/runlevels/boot/diskshift-arrive &&
+        "/etc/runlevels/$(openrc_runlevel)/diskshift-arrive" &&
         put_link /etc/init.d/diskshift-settle \
             /etc/runlevels/default/diskshift-settle
 }
@@ -136,8 +152,10 @@ arm_numbered() {
 
 # Debian's: update-rc.d orders the links by the scripts' heads.
 arm_ordered() {
-    when_undone update-rc.d -f diskshift-arrive remove
-    when_undone update-rc.d -f diskshift-settle remove
+    when_undone run "diskshift-arrive no more starts at boot" \
+        update-rc.d -f diskshift-arrive remove
+    when_undone run "diskshift-settle no more starts at boot" \
+        update-rc.d -f diskshift-settle remove
     # shellcheck disable=SC2016 # insserv's names
     sysv_script arrive 08 '$local_fs' networking S |
         put /etc/init.d/diskshift-arrive 755 &&

@@ -13,7 +13,7 @@
 #     kind      what       where          put_back
 #     file      path       number         the kept copy returns
 #     absent    path       -              it is removed
-#     command   words      -              they are run
+#     command   words      -              they are run: functions or programs
 
 SAVED=
 
@@ -36,7 +36,11 @@ keep() {
     if [ -e "$1" ] || [ -L "$1" ]; then
         keep_number=$(($(cat "$SAVED/count" 2>/dev/null || echo 0) + 1))
         echo "$keep_number" >"$SAVED/count"
-        cp -a "$1" "$SAVED/$keep_number" && journal file "$1" "$keep_number"
+        cp -a "$1" "$SAVED/$keep_number" || {
+            rm -rf "${SAVED:?}/$keep_number"
+            return 1
+        }
+        journal file "$1" "$keep_number"
     else
         journal absent "$1" ''
     fi
@@ -94,15 +98,20 @@ drop() {
     fi
 }
 
-# run WHAT COMMAND...: told, and its output in the log.
+# run WHAT COMMAND...: told when it was done, and its output in the log. What did
+# not succeed is for the caller to tell.
 run() {
     run_what=$1
     shift
-    did "$run_what"
-    [ -z "$DRY" ] || return 0
+    if [ -n "$DRY" ]; then
+        did "$run_what"
+        return 0
+    fi
+    log_line "$run_what: $*"
     run_status=0
     "$@" >"$WORK/run" 2>&1 </dev/null || run_status=$?
     sed 's/^/    /' "$WORK/run" >>"$LOG"
+    [ "$run_status" != 0 ] || did "$run_what"
     return "$run_status"
 }
 
@@ -119,21 +128,29 @@ when_undone() {
         journal command "$when_words" ''
 }
 
+# put_back_file PATH COPY. Where there is no room for both, the copy alone.
+put_back_file() {
+    back_new=$1.diskshift-new
+    rm -f "$back_new"
+    cp -a "$2" "$back_new" 2>/dev/null && mv "$back_new" "$1" && return 0
+    rm -f "$back_new" "$1"
+    cp -a "$2" "$1" && return 0
+    mkdir -p "$STATE/lost${1%/*}" && mv "$2" "$STATE/lost$1"
+    return 1
+}
+
 put_back_one() {
     put_back_what=$(text "$2")
     case $1 in
-    file)
-        rm -f "$put_back_what.diskshift-new"
-        if ! cp -a "$SAVED/$3" "$put_back_what.diskshift-new" ||
-            ! mv "$put_back_what.diskshift-new" "$put_back_what"; then
-            warn "cannot put $put_back_what back"
-        fi
-        ;;
+    file) put_back_file "$put_back_what" "$SAVED/$3" ||
+        warn "cannot put $put_back_what back: it is kept as \
+$STATE/lost${put_back_what}" ;;
     absent) rm -f "$put_back_what" ;;
-    # Words that this script quoted itself.
-    command) eval "$put_back_what" >>"$LOG" 2>&1 </dev/null ||
-        warn "failed: $put_back_what" ;;
+    # Words that this script quoted itself; what they have to say, they warn of.
+    # Those that fail can be tried again.
+    command) eval "$put_back_what" >&2 </dev/null && return 0 || return 1 ;;
     esac
+    return 0
 }
 
 # Undo all changes of this script, the last first.
@@ -147,10 +164,23 @@ put_back() {
     fi
     awk '{ line[NR] = $0 } END { for (i = NR; i > 0; i--) print line[i] }' \
         "$SAVED/journal" >"$WORK/journal"
-    while IFS=$TAB read -r back_kind back_what back_number; do
-        put_back_one "$back_kind" "$back_what" "$back_number"
-    done <"$WORK/journal"
+    : >"$WORK/journal-rest"
+    while IFS=$TAB read -r back_kind back_what back_number <&3; do
+        put_back_one "$back_kind" "$back_what" "$back_number" ||
+            row "$back_kind" "$(text "$back_what")" '' >>"$WORK/journal-rest"
+    done 3<"$WORK/journal"
     rm -rf "$SAVED"
     mkdir -p "$SAVED"
+    [ ! -s "$WORK/journal-rest" ] || cp "$WORK/journal-rest" "$SAVED/journal"
     sync
+}
+
+# The end of --undo: 1 when something could not be put back.
+undone() {
+    if grep -q "${TAB}warned$TAB" "$WORK/messages"; then
+        log_line "undone, but for what the warnings say"
+        end_with 1
+    fi
+    log_line "undone"
+    end_with 0
 }

@@ -125,7 +125,7 @@ json() {
 # quote TEXT: a literal of this language.
 quote() {
     printf '%s' "$1" | awk '
-        { gsub(/\047/, "\047\\\047\047"); printf "%s%s", NR > 1 ? "\n" : "", $0 }
+        { gsub(/\047/, "\047\\\047\047"); printf "%s%s", (NR > 1 ? "\n" : ""), $0 }
         BEGIN { printf "\047" } END { printf "\047" }'
 }
 

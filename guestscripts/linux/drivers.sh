@@ -50,6 +50,12 @@ drivers_for() {
 $(disk_drivers_of "$TARGET")"
         return 1
     }
+    for drivers_module in $DRIVERS; do
+        [ "$(module_where "$drivers_kernel" "$drivers_module")" != none ] || {
+            fail "kernel $drivers_kernel has no module $drivers_module"
+            return 1
+        }
+    done
     drivers_image=$(initramfs_file "$drivers_kernel") || {
         warn "kernel $drivers_kernel has no initramfs that could be found"
         return 0
@@ -64,7 +70,7 @@ $(disk_drivers_of "$TARGET")"
         return 0
     fi
     # shellcheck disable=SC2086 # names of modules
-    [ -z "$drivers_missing" ] || initramfs_want $drivers_missing || return 1
+    initramfs_want "$drivers_kernel" $drivers_missing || return 1
     initramfs_build "$drivers_kernel" "$drivers_image" || return 1
     [ -z "$DRY" ] || return 0
     drivers_missing=$(initramfs_lacks "$drivers_kernel" "$drivers_image" "$@")

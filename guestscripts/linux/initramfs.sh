@@ -20,12 +20,14 @@ initramfs_kernels() {
     done
 }
 
-# initramfs_file KERNEL
+# initramfs_file KERNEL. Arch names them by packages, Alpine by flavours.
 initramfs_file() {
+    initramfs_package=$(cat "/lib/modules/$1/pkgbase" 2>/dev/null)
     for initramfs_try in "/boot/initrd.img-$1" "/boot/initramfs-$1.img" \
         "/boot/initrd-$1" "/boot/initrd-$1.img" \
         "/boot/$(cat /etc/machine-id 2>/dev/null)/$1/initrd" \
-        "/boot/initramfs-${1##*-}" "/boot/initramfs-linux.img"; do
+        "/boot/initramfs-${initramfs_package:-linux}.img" \
+        "/boot/initramfs-${1##*-}"; do
         if [ -f "$initramfs_try" ]; then
             printf '%s\n' "$initramfs_try"
             return 0
@@ -45,34 +47,65 @@ initramfs_builder() {
     echo none
 }
 
+# What mkinitfs and mkinitrd make: cpio, compressed as they were told.
+initramfs_unpack() {
+    for unpack_by in gzip xz zstd; do
+        if have "$unpack_by" && "$unpack_by" -dc <"$1" 2>/dev/null; then
+            return 0
+        fi
+    done
+    cat "$1"
+}
+
 initramfs_list() {
     case $(initramfs_builder) in
     update-initramfs) lsinitramfs "$1" ;;
     dracut) lsinitrd "$1" ;;
     mkinitcpio) lsinitcpio "$1" ;;
-    *) gzip -dc "$1" | cpio -it ;;
+    *) initramfs_unpack "$1" | cpio -it ;;
     esac 2>/dev/null
 }
 
 # initramfs_build KERNEL IMAGE. The image that was there is kept.
 initramfs_build() {
-    [ -n "$DRY" ] || keep "$2" || return 1
+    [ -n "$DRY" ] || keep "$2" || {
+        fail "$2 cannot be kept, so it is not built anew: is there room in \
+$STATE?"
+        return 1
+    }
     : >"$WORK/initramfs-$1.built"
     case $(initramfs_builder) in
     update-initramfs) run "build $2" update-initramfs -u -k "$1" ;;
     dracut) run "build $2" dracut -f "$2" "$1" ;;
-    mkinitcpio) run "build $2" mkinitcpio -P ;;
-    mkinitfs) run "build $2" mkinitfs "$1" ;;
+    mkinitcpio) run "build $2" mkinitcpio -k "$1" -g "$2" ;;
+    mkinitfs) run "build $2" mkinitfs -o "$2" "$1" ;;
     mkinitrd) run "build $2" mkinitrd ;;
     *) return 1 ;;
     esac || {
-        fail "$2 was not built: see the log"
+        fail "$2 was not built: $(grep -v '^ *$' "$WORK/run" | tail -n 1)"
         return 1
     }
 }
 
-# What the builder is told to put in. MODULES...
+# module_path KERNEL MODULE: its file below the kernel's directory, without what
+# tells how it is compressed
+module_path() {
+    awk -F : -v name="$2" '
+        BEGIN { gsub(/-/, "_", name) }
+        {
+            base = $1
+            sub(/.*\//, "", base)
+            sub(/\.ko.*/, "", base)
+            gsub(/-/, "_", base)
+            if (base == name) { sub(/\.ko.*/, ".ko", $1); print $1 }
+        }' "/lib/modules/$1/modules.dep"
+}
+
+# What the builder is told to put in, besides what it was told before. KERNEL
+# MODULES...
 initramfs_want() {
+    want_kernel=$1
+    shift
     case $(initramfs_builder) in
     update-initramfs)
         {
@@ -81,20 +114,27 @@ initramfs_want() {
         } | put /etc/initramfs-tools/modules 644
         ;;
     dracut)
-        echo "add_drivers+=\" $* \"" |
-            put /etc/dracut.conf.d/90-diskshift.conf 644
+        want_file=/etc/dracut.conf.d/90-diskshift.conf
+        {
+            cat "$want_file" 2>/dev/null
+            echo "add_drivers+=\" $* \""
+        } | put "$want_file" 644
         ;;
     mkinitcpio)
-        sed "s/^MODULES=(\\(.*\\))/MODULES=(\\1 $*)/" /etc/mkinitcpio.conf |
-            put /etc/mkinitcpio.conf 644
+        # Bash reads it: whatever MODULES was before, array or words.
+        {
+            cat /etc/mkinitcpio.conf
+            echo "MODULES+=($*)"
+        } | put /etc/mkinitcpio.conf 644
         ;;
     mkinitfs)
-        for want_module in "$@"; do
-            awk -F : -v name="$want_module" '{
-                base = $1; sub(/.*\//, "", base); sub(/\.ko.*/, "", base)
-                gsub(/-/, "_", base); if (base == name) print $1
-            }' "/lib/modules/$(uname -r)/modules.dep"
-        done | put /etc/mkinitfs/features.d/diskshift.modules 644
+        want_file=/etc/mkinitfs/features.d/diskshift.modules
+        {
+            cat "$want_file" 2>/dev/null
+            for want_module in "$@"; do
+                module_path "$want_kernel" "$want_module" | sed 's/$/*/'
+            done
+        } | put "$want_file" 644
         sed '/diskshift/!s/^features="\(.*\)"/features="\1 diskshift"/' \
             /etc/mkinitfs/mkinitfs.conf | put /etc/mkinitfs/mkinitfs.conf 644
         ;;

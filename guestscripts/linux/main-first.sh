@@ -93,13 +93,31 @@ depart() {
     fi
 }
 
+# What the second has changed, here or in the target. Where that did not succeed
+# it is kept for the next --undo.
+undo_second() {
+    undo_done=$STATE/done/$SCRIPT.sh
+    for undo_script in "$undo_done" "$STATE/second.d/$(second_name).sh"; do
+        [ -f "$undo_script" ] || continue
+        set -- --undo
+        [ -z "$DRY" ] || set -- --undo --dry-run
+        if sh "$undo_script" "$@" >&2; then
+            [ -n "$DRY" ] || rm -f "$undo_done"
+        else
+            warn "not everything is undone: --undo can be told again"
+            [ -f "$undo_done" ] || { mkdir -p "$STATE/done" &&
+                cp "$undo_script" "$undo_done"; }
+        fi
+    done
+}
+
 undo() {
+    undo_second
     disarm
     saved_begin
     put_back
     [ -n "$DRY" ] || rm -f "$STATE/guest.json" "$STATE"/result-*.json
-    log_line "undone"
-    end_with 0
+    undone
 }
 
 # Its record goes to standard output, everything else to standard error.

@@ -97,13 +97,28 @@ unlock() {
     locked=
 }
 
+# What was left is part of the result, but no reason not to arrive.
+remember_leave() {
+    [ -z "$DRY" ] || return 0
+    sed "s/${TAB}failed\$/${TAB}warned/" "$WORK/steps" >"$MEMORY.left-steps"
+    cp "$WORK/messages" "$MEMORY.left-messages"
+}
+
+recall_leave() {
+    [ ! -f "$MEMORY.left-steps" ] || cp "$MEMORY.left-steps" "$WORK/steps"
+    [ ! -f "$MEMORY.left-messages" ] ||
+        cp "$MEMORY.left-messages" "$WORK/messages"
+}
+
 phase_leave() {
     PHASE=leave
     saved_of leave
     # Whoever waits for the first script's result has it before this begins.
     [ -n "$DRY" ] || sleep 1
     steps_leave
+    ! steps_failed || put_back
     result_write
+    remember_leave
     sync
 }
 
@@ -121,6 +136,7 @@ count_attempt() {
 
 phase_arrive() {
     PHASE=arrive
+    recall_leave
     saved_of arrive
     count_attempt
     if [ "$attempt" -gt "$ATTEMPTS_MAX" ]; then
@@ -141,7 +157,8 @@ finish() {
     for finish_script in "$STATE/second.d"/*"-$SCRIPT.sh"; do
         [ ! -f "$finish_script" ] || mv "$finish_script" "$STATE/done/$SCRIPT.sh"
     done
-    rm -f "$MEMORY.steps" "$MEMORY.messages" "$MEMORY.attempt"
+    rm -f "$MEMORY.steps" "$MEMORY.messages" "$MEMORY.attempt" \
+        "$MEMORY.left-steps" "$MEMORY.left-messages"
     for finish_script in "$STATE/second.d"/*.sh; do
         [ ! -f "$finish_script" ] || return 0
     done
@@ -192,8 +209,7 @@ undo() {
         saved_of "$undo_phase"
         put_back
     done
-    log_line "undone"
-    end_with 0
+    undone
 }
 
 main() {

@@ -9,6 +9,5 @@
 
 element_tools_remove_hyperv() {
     packages_remove hyperv-daemons hyperv-tools hypervkvpd hypervfcopyd \
-        hypervvssd linux-cloud-tools-virtual linux-cloud-tools-generic \
-        hvtools
+        hypervvssd hyper-v 'linux-cloud-tools-*' hvtools
 }

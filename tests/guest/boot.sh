@@ -4,25 +4,44 @@
 # ens3, fstab by /dev/sda1, an initramfs without virtio, to q35, virtio disk,
 # virtio NICs. QEMU's agent brings the first script in; what follows the guest
 # does by itself. Emulated, since nothing here may need KVM.
+#
+# usage: boot.sh [INIT [BUILDER]], as of guest/make_guest. Others than the standard
+# have PVSCSI and vmxnet3, lose open-vm-tools and get QEMU's agent at the first
+# boot, from a repository behind HTTP.
 # shellcheck source=tests/lib/lib.bash
 . "$(dirname "$0")/../lib/lib.bash"
 guest=$tests_dir/guest
-DS_GUEST=${DS_GUEST:-$DS_TEST_DIR/../guest/debian}
+init=${1:-systemd} builder=${2:-initramfs-tools}
+kind=$init-$builder
+source=(pc-i440fx-7.2 pvscsi vmxnet3)
+folder=debian-$kind
+if [[ $kind == systemd-initramfs-tools ]]; then
+    source=(pc-i440fx-7.2 ide-hd e1000)
+    folder=debian
+fi
 begin boot_guest
-need jq qemu-system-x86_64 socat
-"$guest/make_guest" "$DS_GUEST" || exit $?
+need jq qemu-system-x86_64 socat busybox
+DS_GUEST=${DS_GUEST:-$DS_TEST_DIR/../guest/$folder}
+"$guest/make_guest" "$DS_GUEST" "$init" "$builder" || exit $?
+list=lsinitramfs
+[[ $builder != dracut ]] || list=lsinitrd
 boot_seconds_max=${DS_BOOT_SECONDS:-420}
 
 # start NAME MACHINE DISK NIC: QEMU in the background, in $spawned
 start() {
     local name=$1 machine=$2 disk=$3 nic=$4
+    local -a adapter=()
+    if [[ $disk == pvscsi ]]; then
+        adapter=(-device "pvscsi,id=s")
+        disk=scsi-hd,bus=s.0
+    fi
     rm -f "$run/agent"
     spawn qemu-system-x86_64 -name "$name" -machine "$machine" -m 512 \
         -display none -nodefaults -no-reboot \
         -serial "file:$run/$name.console" \
         -drive "file=$run/disk.qcow2,if=none,id=d,cache=unsafe" \
-        -device "$disk,drive=d" \
-        -netdev user,id=n1 \
+        "${adapter[@]}" -device "$disk,drive=d" \
+        -netdev "user,id=n1$forward" \
         -device "$nic,netdev=n1,mac=52:54:00:aa:bb:01,addr=3" \
         -netdev user,id=n2,net=192.168.77.0/24 \
         -device "$nic,netdev=n2,mac=52:54:00:aa:bb:02,addr=4" \
@@ -138,10 +157,19 @@ lap() {
 }
 qemu-img create -q -f qcow2 -F raw -b "$(realpath "$DS_GUEST/guest.raw")" \
     disk.qcow2 || exit 1
+forward=
+tasks=network,drivers,boot,power-off
+if [[ $folder != debian ]]; then
+    tasks+=,tools-remove,tools-install
+    "$guest/make_debian" "$DS_TEST_DIR/../guest/tools" tools || exit $?
+    # Started by QEMU for each connection.
+    forward=",guestfwd=tcp:10.0.2.100:80-cmd:$(command -v busybox) httpd -i \
+-h $(realpath "$DS_TEST_DIR/../guest/tools/repo")"
+fi
 "$DISKSHIFT" guest-script --guest linux --source vmware --target kvm \
-    --job guest-test -o grace=2 >first.sh || exit 1
+    --task "$tasks" --job guest-test -o grace=2 >first.sh || exit 1
 
-start source pc-i440fx-7.2 ide-hd e1000
+start source "${source[@]}"
 check "the source boots" wait_agent
 lap "agent"
 check "its network is up" wait_network
@@ -150,9 +178,10 @@ lap "network"
 check "it has the static address on ens3" \
     grep -qx '52:54:00:aa:bb:01 ens3 10.0.2.50/24' before
 check "its initramfs lacks virtio" in_guest /bin/sh -c \
-    '! lsinitramfs /initrd.img /boot/initrd* | grep -q virtio_blk' </dev/null
+    "! for image in /boot/initrd*; do $list \$image; done | grep -q virtio_blk" \
+    </dev/null
 in_guest /bin/sh -c 'cat >/root/first.sh' <first.sh
-check "a dry run changes nothing" in_guest /bin/sh -c \
+[[ $folder != debian ]] || check "a dry run changes nothing" in_guest /bin/sh -c \
     'sh /root/first.sh --dry-run >/root/dry 2>&1 && test ! -e /var/lib/diskshift/second && grep -q /dev/sda1 /etc/fstab' </dev/null
 lap "dry run"
 if in_guest /bin/sh /root/first.sh </dev/null >answer 2>log; then
@@ -186,7 +215,20 @@ check_equal "addresses, routes, DNS, names and mounts are as before"
 check "fstab is by identity" in_guest /bin/sh -c \
     '! grep -q /dev/sd /etc/fstab && test "$(grep -c ^UUID= /etc/fstab)" = 2' </dev/null
 check "nothing is armed" in_guest /bin/sh -c \
-    'test ! -e /var/lib/diskshift/second && ! ls /etc/systemd/system/diskshift-*' </dev/null
+    'test ! -e /var/lib/diskshift/second &&
+    test -z "$(find /etc -name "*diskshift-arrive*" -o -name "*diskshift-settle*")"' \
+    </dev/null
+if [[ $folder != debian ]]; then
+    check "open-vm-tools is gone" in_guest /bin/sh -c \
+        '! dpkg -l open-vm-tools | grep ^ii' </dev/null
+    check "QEMU's agent is installed" in_guest /bin/sh -c \
+        'dpkg -l qemu-guest-agent | grep ^ii' </dev/null
+    check "and it is what answers here" in_guest /bin/sh -c \
+        'pidof /usr/sbin/qemu-ga && ! pidof /usr/local/sbin/agent' </dev/null
+    check "the record tells both" jq -e '[.steps[].messages[].text] |
+        any(contains("remove open-vm-tools")) and
+        any(contains("install qemu-guest-agent"))' result.json
+fi
 agent '{"execute":"guest-shutdown"}' >/dev/null 2>&1 &
 check "it is shut down" wait_off
 lap "done"
@@ -194,5 +236,6 @@ lap "done"
     echo "--- result"; cat result.json
     tail -n 40 source.console target.console target2.console
     diff before after
+    cat log answer
 }
 finish
