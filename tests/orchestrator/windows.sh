@@ -45,19 +45,6 @@ printf 'changed in the guest' |
 virsh -q destroy web
 END
 
-# A /tmp of the run's own, where what the run needs stays where it is.
-private_tmp() {
-    local old=/run/libvirt/tmp path top
-    mkdir -p "$old"
-    mount --rbind /tmp "$old" && mount -t tmpfs none /tmp || return
-    for path in "$run" "$tests_dir"; do
-        top=${path#/tmp/}
-        [[ $top != "$path" && ! -e /tmp/${top%%/*} ]] || continue
-        mkdir "/tmp/${top%%/*}"
-        mount --rbind "$old/${top%%/*}" "/tmp/${top%%/*}"
-    done
-}
-
 script=
 vm_make web
 told mute-web
@@ -115,9 +102,13 @@ check "the source is as before" is_untouched web
 vm_drop web
 
 # The other shell: a file that others have put there first is not written into.
-cat >"$run/bin/ssh-sh" <<'END'
+# Its /tmp is the run's.
+theirs=$run/tmp
+mkdir "$theirs"
+cat >"$run/bin/ssh-sh" <<END
 #!/bin/bash
-exec sh -c "${*: -1}"
+command=\${*: -1}
+exec sh -c "\${command//\\/tmp\\/diskshift/$theirs/diskshift}"
 END
 chmod +x "$run/bin/ssh-sh"
 ln -sf "$run/bin/ssh-sh" "$run/bin/ssh"
@@ -127,15 +118,14 @@ printf 'changed in the guest' |
 LIBVIRT_DEFAULT_URI='$LIBVIRT_DEFAULT_URI' virsh -q destroy web
 END
 script=$run/own.sh
-private_tmp
-echo precious >/tmp/theirs
-ln -s theirs /tmp/diskshift-1.sh
+echo precious >"$theirs/file"
+ln -s file "$theirs/diskshift-1.sh"
 vm_make web
 told mute-web
 status "a guest with sh moves" 0 by_ssh
 check "it has moved" is_moved web
-check "the file is the script" cmp "$run/own.sh" /tmp/diskshift-1.sh
-check "and nobody else's" test "$(stat -c %a /tmp/diskshift-1.sh)" = 700
-check "what a link led to is as it was" grep -qx precious /tmp/theirs
+check "the file is the script" cmp "$run/own.sh" "$theirs/diskshift-1.sh"
+check "and nobody else's" test "$(stat -c %a "$theirs/diskshift-1.sh")" = 700
+check "what a link led to is as it was" grep -qx precious "$theirs/file"
 PATH=$system_path
 finish
