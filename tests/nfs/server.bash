@@ -34,8 +34,12 @@ in_namespace() {
     ((status != 77)) || skip_all "${out#skipped: }"
     ((status == 0)) || die "cannot make the NFS server: $out"
     export DS_NFS_SERVER
-    unshare -n true 2>/dev/null || skip_all "no network namespaces here"
-    DS_OWN_NETWORK=1 exec unshare -n bash "$0" "$@"
+    unshare --net --mount true 2>/dev/null ||
+        skip_all "no network and mount namespaces here"
+    # The server's disk is mounted here as well, by turns: nobody else's new
+    # namespace may keep that mount when it ends.
+    DS_OWN_NETWORK=1 exec unshare --net --mount --propagation private \
+        bash "$0" "$@"
 }
 
 server_need() {

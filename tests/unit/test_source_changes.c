@@ -21,8 +21,8 @@
 
 static struct {
     const char *source; /* the file that is written to */
-    unsigned left;      /* calls until then; 1: the next */
-    bool done, old_times;
+    _Atomic int left;   /* calls until then; 1: the next; below: it was */
+    bool old_times;
 } change;
 
 /* In both places at once, as far as anybody can see who reads whole pages. */
@@ -71,9 +71,8 @@ static void change_after(const struct call *call, int64_t result)
         coarsen(&call->status->st_mtim);
         coarsen(&call->status->st_ctim);
     }
-    if (change.done || --change.left > 0)
+    if (change.left-- != 1)
         return;
-    change.done = true;
     busy = true;
     make_change();
     busy = false;
@@ -110,8 +109,7 @@ static bool change_once(const struct conversion *conversion, unsigned nth,
     struct ds_error err = DS_ERROR_INIT;
     int result;
 
-    change.left = nth;
-    change.done = false;
+    change.left = (int)nth;
     calls_watch = &watcher;
     result = convert(conversion, &err);
     calls_watch = NULL;
@@ -129,9 +127,10 @@ static bool change_once(const struct conversion *conversion, unsigned nth,
     else
         assert_int_equal(
             look_for(conversion).others + look_for(conversion).partials, 0);
-    if (change.done)
-        undo_change();
-    return change.done;
+    if (change.left > 0)
+        return false;
+    undo_change();
+    return true;
 }
 
 static void change_everywhere(const struct conversion *conversion,

@@ -32,8 +32,8 @@ char *powershell_input(const void *data, size_t length_bytes);
 /**
  * Run `script` and read its answer: JSON in base64 between the words
  * diskshift-answer and diskshift-end. The caller owns *answer. Errors: SYSTEM
- * with EHOSTUNREACH (ssh failed: its own words) or ETIMEDOUT, CORRUPT (no
- * answer, or cut short).
+ * with EHOSTUNREACH or EPIPE (ssh failed: its own words, see ssh_run) or
+ * ETIMEDOUT, CORRUPT (no answer, or cut short).
  */
 int powershell_run(const struct ssh_host *host, const char *script,
                    unsigned timeout_seconds, json_t **answer,
