@@ -20,10 +20,15 @@ boot() {
     "$guest/machine" "$place" "$place/nics" 1 sh -c "$1" >"$place/out" 2>&1
 }
 
-# What a source does: the first script, which leaves by itself.
+# What a source does: the first script, which leaves by itself and at last powers
+# off, of which there is a time.
 leave='sh /first.sh || exit 1
 while [ ! -f /var/lib/diskshift/result-second-all.json ] ||
-    [ -d /run/diskshift.lock ]; do sleep 0.1; done'
+    [ -d /run/diskshift.lock ]; do sleep 0.1; done
+tenths=0
+until grep -qs poweroff /var/lib/called || [ $((tenths += 1)) -gt 300 ]; do
+    sleep 0.1
+done'
 # And the target's first boot.
 arrive='sh /var/lib/diskshift/second arrive
 sh /var/lib/diskshift/second settle'
