@@ -154,16 +154,20 @@ static void test_vmx__networks(void **state)
     vm_free(&vm);
 }
 
-/* As Workstation writes it on Windows: no port groups, old encoding, \r. */
 /* "scsi00:0" is not VMware's name of a place: nothing is there twice. */
 static void test_vmx__exact_names(void **state)
 {
     struct vm vm = imported("displayName = \"web\"\n"
+                            "memsize = \"512\"\n"
+                            "scsi0.present = \"TRUE\"\n"
                             "scsi0:0.present = \"TRUE\"\n"
                             "scsi0:0.fileName = \"web.vmdk\"\n"
                             "scsi00:0.present = \"TRUE\"\n"
                             "scsi0:+0.present = \"TRUE\"\n"
                             "ethernet0.present = \"TRUE\"\n"
+                            "ethernet0.networkName = \"VM Network\"\n"
+                            "ethernet0.generatedAddress = "
+                            "\"00:0c:29:aa:bb:02\"\n"
                             "ethernet01.present = \"TRUE\"\n");
 
     (void)state;
@@ -172,6 +176,7 @@ static void test_vmx__exact_names(void **state)
     vm_free(&vm);
 }
 
+/* As Workstation writes it on Windows: no port groups, old encoding, \r. */
 static void test_vmx__hosted(void **state)
 {
     struct vm vm = imported("\xef\xbb\xbf#!/usr/bin/vmware\r\n"
