@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Samples of bench/nfs to one document.
-def median: sort | if length == 0 then null else .[length / 2 | floor] end;
+
+include "figures";
+
 def of($part): map(select(.part == $part));
 # The two calls that end a session come after the report.
 def trips: .traffic.round_trips + 2;

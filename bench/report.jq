@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Samples, one per line, to medians, ratios and goals.
 
-def median: sort | if length == 0 then null
-    elif length % 2 == 1 then .[length / 2 | floor]
-    else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+include "figures";
 
 def summary: {
     contestant: .[0].contestant,

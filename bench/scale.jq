@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # bench/scale's samples, one per line, to medians and goals.
 
-def median: sort | if length == 0 then null
-    elif length % 2 == 1 then .[length / 2 | floor]
-    else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+include "figures";
 
 def summary: {
     key: .[0].contestant,

@@ -1,14 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # bench/scale's result as Markdown: a table, then goals with --arg goals yes.
 
-def digits($n): . * pow(10; $n) | round / pow(10; $n);
-def seconds: if . == null then "" elif . < 0.1 then "\(. * 1000 | digits(1)) ms"
-    elif . < 1 then "\(. * 1000 | round) ms" else "\(digits(2)) s" end;
-def rounds: unique | if . == [1] then "1 round" else
-    "\(if length == 1 then "" else "\(first) to " end)\(last) rounds" end;
+include "figures";
+
 def mebibytes: if . == null then "" else
     . / 1048576 | if . < 10 then "\(digits(1))" else "\(round)" end end;
-def row: "| " + join(" | ") + " |";
 def ours: .contestants | .diskshift // .verify // .["reads-shared"];
 def floor_of: .contestants
     | if .clones then [.clones, "clone calls alone"]
@@ -33,11 +29,11 @@ def axis: if .part == "size" or .part == "mapped" or .part == "largest"
 "|---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|",
 (.cases[] | ours as $ours | floor_of as $floor | [
     "\(.filesystem) \(.part), \(.case)", "\(axis)",
-    ($ours.median_seconds | seconds),
-    "\($ours.min_seconds | seconds) .. \($ours.max_seconds | seconds)",
-    (.contestants["diskshift-no-verify"].median_seconds | seconds),
-    ($floor[0].median_seconds | seconds), ($floor[1] // ""),
-    ($ours.median_cpu_seconds | seconds),
+    ($ours.median_seconds | seconds(2)),
+    "\($ours.min_seconds | seconds(2)) .. \($ours.max_seconds | seconds(2))",
+    (.contestants["diskshift-no-verify"].median_seconds | seconds(2)),
+    ($floor[0].median_seconds | seconds(2)), ($floor[1] // ""),
+    ($ours.median_cpu_seconds | seconds(2)),
     ($ours.resident_bytes_max | mebibytes), ($ours.read_bytes | mebibytes),
     ($ours.written_bytes | mebibytes), "\(.system_calls // "")"] | row),
 if $ARGS.named.goals == null then empty else

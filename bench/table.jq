@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 # The result as Markdown: times and ratios, then goals with --arg goals yes.
 
-def digits($n): . * pow(10; $n) | round / pow(10; $n);
-def seconds: if . == null then "" elif . < 0.1 then "\(. * 1000 | digits(1)) ms"
-    elif . < 1 then "\(. * 1000 | round) ms" else "\(digits(1)) s" end;
+include "figures";
+
 def ratio: if . == null then "" elif . < 10 then "\(digits(1))"
     else "\(round)" end;
-def row: "| " + join(" | ") + " |";
 def of($name): map(select(.contestant == $name)) | first;
 def cell($name): of($name) | if . == null then "" else
-    (.median_seconds | seconds) end;
-def rounds: unique | if . == [1] then "1 round" else
-    "\(if length == 1 then "" else "\(first) to " end)\(last) rounds" end;
-def spread: "\(.min_seconds | seconds) .. \(.max_seconds | seconds)";
+    (.median_seconds | seconds(1)) end;
+def spread: "\(.min_seconds | seconds(1)) .. \(.max_seconds | seconds(1))";
 
 "Measured on \(.cores) cores, filesystems on a loop device, "
     + "\(.size_bytes / 1073741824) GiB of data, median of "
