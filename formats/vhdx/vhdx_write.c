@@ -27,11 +27,14 @@
 #define RECORD_PAGE_BYTES 4096u
 #define BAT_BUFFER_ENTRIES ((size_t)(DS_MIB / VHDX_BAT_ENTRY_BYTES))
 
-/* Small blocks share best; from 1 TiB on Hyper-V's own size keeps the BAT
- * at 16 MiB or less, where 1 MiB blocks would take up to 512 MiB. */
+/* Small blocks share best; from 1 TiB on Hyper-V's own size, and above 32 TiB
+ * twice that, keep the BAT at 8 MiB, where 1 MiB blocks would take up to
+ * 512 MiB. */
 #define BLOCK_BYTES_SMALL DS_MIB
 #define BLOCK_BYTES_LARGE (32 * DS_MIB)
+#define BLOCK_BYTES_LARGEST (64 * DS_MIB)
 #define BLOCK_LARGE_FROM_BYTES DS_TIB
+#define BLOCK_LARGEST_ABOVE_BYTES (32 * DS_TIB)
 
 struct vhdx_target {
     struct ds_target target;
@@ -50,8 +53,8 @@ struct vhdx_target {
 const struct ds_target_option vhdx_target_options[] = {
     { "subformat", "dynamic, fixed", "dynamic",
       "fixed: every block is allocated" },
-    { "block_size", "1M to 256M, a power of two", "1M, from 1T on 32M",
-      "unit of allocation" },
+    { "block_size", "1M to 256M, a power of two",
+      "1M, from 1T on 32M, above 32T 64M", "unit of allocation" },
     { "logical_sector_size", "512, 4096", "512",
       "sector size that the guest sees; physical is the same" },
     { "allocate", "no, yes", "no",
@@ -89,13 +92,19 @@ static int option_bytes(const struct ds_target_request *request,
     return text != NULL ? ds_option_size("vhdx", key, text, out, err) : 0;
 }
 
+static uint64_t standard_block_bytes(uint64_t disk_bytes)
+{
+    if (disk_bytes < BLOCK_LARGE_FROM_BYTES)
+        return BLOCK_BYTES_SMALL;
+    return disk_bytes <= BLOCK_LARGEST_ABOVE_BYTES ? BLOCK_BYTES_LARGE
+                                                   : BLOCK_BYTES_LARGEST;
+}
+
 static int options_read(const struct ds_target_request *request,
                         struct vhdx_parameters *parameters, bool *allocate,
                         struct ds_error *err)
 {
-    uint64_t standard = request->size_bytes < BLOCK_LARGE_FROM_BYTES
-                            ? BLOCK_BYTES_SMALL
-                            : BLOCK_BYTES_LARGE;
+    uint64_t standard = standard_block_bytes(request->size_bytes);
     uint64_t sector = 0, block = 0;
     int result = ds_option_check("vhdx", vhdx_target_options, request->options,
                                  request->option_count, err);

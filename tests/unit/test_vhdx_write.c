@@ -366,14 +366,24 @@ static void test_vhdx_write__bat_is_streamed(void **state)
 
 static void test_vhdx_write__default_block_size(void **state)
 {
-    struct ds_target *target = target_open((UINT64_C(1) << 40) - 512, NULL, 0);
+    const struct {
+        uint64_t disk_bytes;
+        uint64_t block_bytes;
+    } cases[] = {
+        { ((uint64_t)MIB << 20) - 512, MIB },
+        { (uint64_t)MIB << 20, 32 * MIB },
+        { (uint64_t)MIB << 25, 32 * MIB },
+        { ((uint64_t)MIB << 25) + 512, 64 * MIB },
+        { (uint64_t)MIB << 26, 64 * MIB },
+    };
 
     (void)state;
-    assert_int_equal(target->layout.unit_bytes, MIB);
-    target->format->target_close(target);
-    target = target_open(UINT64_C(1) << 40, NULL, 0);
-    assert_int_equal(target->layout.unit_bytes, 32 * MIB);
-    target->format->target_close(target);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct ds_target *target = target_open(cases[i].disk_bytes, NULL, 0);
+
+        assert_int_equal(target->layout.unit_bytes, cases[i].block_bytes);
+        target->format->target_close(target);
+    }
 }
 
 static void test_vhdx_write__bad_options(void **state)
