@@ -141,8 +141,12 @@ make_disk() {
     fragmented.qcow2)
         "$programs/bench_fragmented" "$mount/disk.raw" "$mount/$file" 1
         ;;
+    odd.vpc)
+        qemu-img convert -f raw -O vpc -m 1 -o subformat=dynamic,force_size=on \
+            "$mount/disk.raw" "$mount/$file"
+        ;;
     dynamic.vpc)
-        # By us: qemu-img's blocks lie at odd sectors, which none can share.
+        # By us: qemu-img's blocks lie at odd sectors.
         "$diskshift" convert -q -O vhd "$mount/disk.raw" "$mount/$file"
         ;;
     *)

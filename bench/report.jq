@@ -52,6 +52,9 @@ def uncompressed_goals: .ratios as $r | .plan.operations_by_kind as $ops | .pair
         at_least("times cp --sparse=always"; $r.cp_sparse; 1),
         at_least("times cp --sparse=always, --no-verify";
             $r.cp_sparse_no_verify; 1),
+        if $r.cp_sparse == null then empty
+        else at_least("times qemu-img convert, --no-verify";
+            $r.qemu_img_no_verify; 1) end,
         if $pair == "fragmented-vmdk" and $r.cp_sparse == null then
             at_least("one clone of the whole file"; $ops.clone_file; 1),
             at_most("range clones and copies besides";
