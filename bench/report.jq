@@ -43,10 +43,10 @@ def at_most($name; $have; $expect): select($have != null)
 def uncompressed_goals: .ratios as $r | .plan.operations_by_kind as $ops | .pair as $pair
     | ( if $r.cp_sparse != null then empty
         else at_least("times qemu-img convert"; $r.qemu_img;
-            if $pair | test("vhd\\.dynamic") then 50 else 100 end) end,
+            if $pair | endswith("-vhd.dynamic") then 50 else 100 end) end,
         at_least("times qemu-img convert -C"; $r.qemu_img_offload;
             if $pair == "raw-qcow2" then 20 else 4 end),
-        if $pair | test("vhd\\.dynamic|^fragmented") then empty
+        if $pair | test("-vhd\\.dynamic$|^fragmented") then empty
         else at_most("of cp --reflink with tables";
             $r.of_cp_reflink_tables; 3) end,
         at_least("times cp --sparse=always"; $r.cp_sparse; 1),

@@ -19,9 +19,11 @@ make_base() {
     rm "$mount/part"
 }
 
+# For the next part. What terabytes held is freed in the background.
 clear_mount() {
     find "$mount" -mindepth 1 -maxdepth 1 ! -name base -exec rm -rf {} +
     sync -f "$mount"
+    sleep 3
 }
 
 # Removes the target. XFS frees what it held in the background: give it time
@@ -195,9 +197,9 @@ measure_size() {
             set_case disk.raw $form "" disk.raw
             list_calls write
             if [[ -s $list ]]; then
-                turns diskshift tables-in-place
+                turns diskshift diskshift-no-verify tables-in-place
             else
-                turns diskshift
+                turns diskshift diskshift-no-verify
             fi
             count_calls
         done

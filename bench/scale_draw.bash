@@ -69,7 +69,7 @@ series() {
 draw_scale() {
     local out=$1 tab=$'\t' size
     mkdir -p "$out"
-    for filesystem in ${filesystems//,/ }; do
+    for filesystem in $(jq -r '[.cases[].filesystem] | unique[]' <<<"$result"); do
         draw "$out/scale-size-$filesystem.svg" \
             "1024 extents, whatever the size ($filesystem)" 'bytes' \
             "to raw$tab$(series size diskshift raw$)" \
