@@ -95,7 +95,9 @@ static struct list read_list(const char *path)
     return list;
 }
 
-static void write_bytes(int to, uint64_t offset, uint64_t length_bytes)
+/* A table's bytes, to the file or from it. */
+static void move_bytes(int file, bool written, uint64_t offset,
+                       uint64_t length_bytes)
 {
     static char buffer[BUFFER_BYTES];
 
@@ -103,24 +105,11 @@ static void write_bytes(int to, uint64_t offset, uint64_t length_bytes)
     while (length_bytes > 0) {
         size_t part =
             length_bytes < BUFFER_BYTES ? (size_t)length_bytes : BUFFER_BYTES;
+        ssize_t done = written ? pwrite(file, buffer, part, (off_t)offset)
+                               : pread(file, buffer, part, (off_t)offset);
 
-        if (pwrite(to, buffer, part, (off_t)offset) != (ssize_t)part)
-            die("pwrite");
-        offset += part;
-        length_bytes -= part;
-    }
-}
-
-static void read_bytes(int from, uint64_t offset, uint64_t length_bytes)
-{
-    static char buffer[BUFFER_BYTES];
-
-    while (length_bytes > 0) {
-        size_t part =
-            length_bytes < BUFFER_BYTES ? (size_t)length_bytes : BUFFER_BYTES;
-
-        if (pread(from, buffer, part, (off_t)offset) != (ssize_t)part)
-            die("pread");
+        if (done != (ssize_t)part)
+            die(written ? "pwrite" : "pread");
         offset += part;
         length_bytes -= part;
     }
@@ -140,7 +129,8 @@ static void read_tables(int from, const struct list *list)
                                 POSIX_FADV_WILLNEED);
     for (const struct range *range = list->ranges; range < end; range++)
         if (range->origin == ORIGIN_BYTES)
-            read_bytes(from, range->clone.dest_offset, range->clone.src_length);
+            move_bytes(from, false, range->clone.dest_offset,
+                       range->clone.src_length);
 }
 
 static void make_all(int from, int to, struct list *list)
@@ -154,11 +144,11 @@ static void make_all(int from, int to, struct list *list)
         enum origin origin = list->ranges[i].origin;
 
         if (origin == ORIGIN_BYTES) {
-            write_bytes(to, clone->dest_offset, clone->src_length);
+            move_bytes(to, true, clone->dest_offset, clone->src_length);
             continue;
         }
         if (origin == ORIGIN_TARGET && clone->src_offset != page)
-            write_bytes(to, page = clone->src_offset, PAGE_BYTES);
+            move_bytes(to, true, page = clone->src_offset, PAGE_BYTES);
         clone->src_fd = origin == ORIGIN_TARGET ? to : from;
         if (ioctl(to, FICLONERANGE, clone) != 0)
             die("FICLONERANGE");
