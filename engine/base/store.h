@@ -23,6 +23,8 @@
 #include <diskshift/storage.h>
 #include <diskshift/traffic.h>
 
+#include "buffer.h"
+
 struct ds_store_ops;
 struct ds_clone_via;
 
@@ -33,6 +35,8 @@ struct ds_file {
     uint64_t size_bytes; /* at open; for targets 0 */
     bool settled;        /* nobody writes it: quiesce succeeded, or it is being
                             read back. Then `physical` costs little. */
+    bool reads_large;    /* large aligned reads go past the cache: fewer, larger
+                            ones cost less */
 };
 
 /** How a (source file, target directory) pair shares blocks. */
@@ -278,8 +282,13 @@ static inline void ds_file_close(struct ds_file *file)
 #define DS_WINDOW_BYTES_MAX ((size_t)256 * 1024)
 #endif
 
+/* So much at once of a file that is read past the cache, after a few steps. */
+#define DS_WINDOW_LARGE_BYTES DS_BUFFER_HUGE_BYTES
+
 struct ds_window {
-    uint8_t *buffer; /* DS_WINDOW_BYTES_MAX, allocated at first use */
+    uint8_t *buffer; /* room_bytes, allocated at first use */
+    size_t room_bytes;
+    unsigned step_count; /* forward since the last jump */
     const struct ds_file *file;
     uint64_t offset_bytes;
     size_t length_bytes;

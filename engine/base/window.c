@@ -8,8 +8,29 @@
 #include "fail.h"
 #include "store.h"
 
+#define LARGE_STEP_COUNT 2u
+_Static_assert(DS_WINDOW_LARGE_BYTES >= DS_WINDOW_BYTES_MAX + 4096,
+               "an entry fits also behind the begin of its page");
+
+/* False where there is no memory: what is there goes on serving. */
+static bool make_room(struct ds_window *window, size_t room_bytes)
+{
+    uint8_t *buffer;
+
+    if (window->room_bytes >= room_bytes)
+        return true;
+    buffer = ds_buffer_alloc(room_bytes);
+    if (buffer == NULL)
+        return false;
+    free(window->buffer);
+    window->buffer = buffer;
+    window->room_bytes = room_bytes;
+    return true;
+}
+
 /* A jump reads what was asked for, rounded to pages; a step forward reads
- * the whole window, since more will be asked for. */
+ * the whole window, since more will be asked for; and who goes on so in a file
+ * that is read past the cache, a large one that begins with a page. */
 static int window_fill(struct ds_window *window, struct ds_file *file,
                        uint64_t offset_bytes, size_t most, struct ds_error *err)
 {
@@ -17,17 +38,20 @@ static int window_fill(struct ds_window *window, struct ds_file *file,
         window->file == file && offset_bytes >= window->offset_bytes &&
         offset_bytes - window->offset_bytes <= window->length_bytes;
     uint64_t length =
-        sequential ? DS_WINDOW_BYTES_MAX : ds_align_up(most, 4096);
+        sequential ? DS_WINDOW_BYTES_MAX
+                   : ds_min_u64(ds_align_up(most, 4096), DS_WINDOW_BYTES_MAX);
     int result;
 
-    length = ds_min_u64(length, DS_WINDOW_BYTES_MAX);
-    length = ds_min_u64(length, file->size_bytes - offset_bytes);
-    if (window->buffer == NULL) {
-        window->buffer = malloc(DS_WINDOW_BYTES_MAX);
-        if (window->buffer == NULL)
-            return ds_fail_memory(err);
-    }
     window->file = NULL;
+    window->step_count = sequential ? window->step_count + 1 : 0;
+    if (window->step_count > LARGE_STEP_COUNT && file->reads_large &&
+        make_room(window, DS_WINDOW_LARGE_BYTES)) {
+        offset_bytes = ds_align_down(offset_bytes, 4096);
+        length = DS_WINDOW_LARGE_BYTES;
+    } else if (!make_room(window, DS_WINDOW_BYTES_MAX)) {
+        return ds_fail_memory(err);
+    }
+    length = ds_min_u64(length, file->size_bytes - offset_bytes);
     result = ds_file_read(file, offset_bytes, window->buffer, length, err);
     if (result != 0)
         return result;
@@ -57,7 +81,7 @@ int ds_window_view(struct ds_window *window, struct ds_file *file,
         result = window_fill(window, file, offset_bytes, most, err);
         if (result != 0)
             return result;
-        skip = 0;
+        skip = offset_bytes - window->offset_bytes;
     }
     *bytes = window->buffer + skip;
     *available = (size_t)ds_min_u64(window->length_bytes - skip, most);

@@ -71,9 +71,10 @@ static int compare(struct execution *execution, struct ds_disk *target,
     return result;
 }
 
-/* What lies together is read in order anyhow; 4096 pages are the rest. */
+/* What lies together is read in order anyhow, in large pieces and past the
+ * cache; 4096 pages are the rest. */
 #define PREFETCH_BYTES_MAX (UINT64_C(16) << 20)
-#define PREFETCH_PIECE_BYTES_MAX (UINT64_C(1) << 20)
+#define PREFETCH_PIECE_BYTES_MAX (UINT64_C(64) << 10)
 
 /* Let the tables be on their way from storage before they are asked for. */
 static void prefetch_tables(const struct execution *execution,

@@ -17,6 +17,7 @@ int emit_flush(struct emit *emit, struct ds_error *err)
         result = emit->receive(emit->user, emit->ops, emit->op_count, err);
     emit->op_count = 0;
     emit->arena_used = 0;
+    emit->write_index = EMIT_OP_COUNT;
     return result;
 }
 
@@ -68,9 +69,14 @@ int emit_op(struct emit *emit, const struct ds_op *op, struct ds_error *err)
         return 0;
     if (emit->op_count == EMIT_OP_COUNT)
         result = emit_flush(emit, err);
-    if (result == 0)
-        emit->ops[emit->op_count++] = *op;
-    return result;
+    if (result != 0)
+        return result;
+    if (op->kind == DS_OP_WRITE)
+        emit->write_index = emit->op_count;
+    else if (op->kind != DS_OP_CLONE && op->kind != DS_OP_COPY)
+        emit->write_index = EMIT_OP_COUNT;
+    emit->ops[emit->op_count++] = *op;
+    return 0;
 }
 
 int emit_barrier(struct emit *emit, struct ds_error *err)
@@ -82,24 +88,29 @@ int emit_barrier(struct emit *emit, struct ds_error *err)
                : emit_op(emit, &(struct ds_op){ .kind = DS_OP_BARRIER }, err);
 }
 
-/* Append to the last operation when it is a write that ends where this one
- * begins; its bytes then end where the arena's free part begins. */
-static bool write_joins(const struct emit *emit, uint32_t target_index,
-                        uint64_t offset_bytes)
+/* The last write, when this one begins where it ends: its bytes then end where
+ * the arena's free part begins. Data may have come between, since operations
+ * are unordered; what moves the file's end or depends on order may not. */
+static struct ds_op *write_to_join(const struct emit *emit,
+                                   uint32_t target_index, uint64_t offset_bytes)
 {
-    const struct ds_op *last;
+    struct ds_op *last;
 
-    if (emit->op_count == 0)
-        return false;
-    last = &emit->ops[emit->op_count - 1];
-    return last->kind == DS_OP_WRITE && last->target_index == target_index &&
-           last->target_offset_bytes + last->length_bytes == offset_bytes;
+    if (emit->write_index == EMIT_OP_COUNT)
+        return NULL;
+    last = &emit->ops[emit->write_index];
+    return last->target_index == target_index &&
+                   last->target_offset_bytes + last->length_bytes ==
+                       offset_bytes
+               ? last
+               : NULL;
 }
 
 static int write_chunk(struct emit *emit, uint32_t target_index,
                        uint64_t offset_bytes, const uint8_t *bytes,
                        size_t length_bytes, struct ds_error *err)
 {
+    struct ds_op *joined;
     uint8_t *room;
     int result;
 
@@ -110,9 +121,10 @@ static int write_chunk(struct emit *emit, uint32_t target_index,
     }
     length_bytes =
         (size_t)ds_min_u64(length_bytes, EMIT_ARENA_BYTES - emit->arena_used);
-    if (write_joins(emit, target_index, offset_bytes)) {
+    joined = write_to_join(emit, target_index, offset_bytes);
+    if (joined != NULL) {
         room = emit->arena + emit->arena_phase + emit->arena_used;
-        emit->ops[emit->op_count - 1].length_bytes += length_bytes;
+        joined->length_bytes += length_bytes;
         emit->totals.metadata_bytes += length_bytes;
     } else {
         struct ds_op op = { .kind = DS_OP_WRITE,
@@ -203,13 +215,13 @@ int emit_init(struct emit *emit, uint64_t guest_size_bytes,
     emit->totals = (struct ds_totals){ 0 };
     emit->op_count = 0;
     emit->arena_used = 0;
+    emit->write_index = EMIT_OP_COUNT;
     emit->ops = NULL;
     emit->arena = NULL;
     if (emit->receive == NULL)
         return 0;
     emit->ops = calloc(EMIT_OP_COUNT, sizeof(*emit->ops));
-    emit->arena =
-        aligned_alloc(EMIT_PAGE_BYTES, EMIT_ARENA_BYTES + EMIT_PAGE_BYTES);
+    emit->arena = ds_buffer_alloc(DS_BUFFER_HUGE_BYTES);
     return emit->ops != NULL && emit->arena != NULL ? 0 : ds_fail_memory(err);
 }
 

@@ -11,14 +11,15 @@
 #ifndef DS_CORE_EMIT_H
 #define DS_CORE_EMIT_H
 
+#include "buffer.h"
 #include "format.h"
 #include "place.h"
 
 #define EMIT_OP_COUNT 512u
-/* Tables under way. Small: memory that is met for the first time costs more
- * than another call. */
-#define EMIT_ARENA_BYTES ((size_t)256 << 10)
 #define EMIT_PAGE_BYTES ((size_t)4096)
+/* Tables under way: a huge page, which is met in a twentieth of the time that
+ * its 512 small ones take, and which storage takes in one piece (buffer.h). */
+#define EMIT_ARENA_BYTES (DS_BUFFER_HUGE_BYTES - EMIT_PAGE_BYTES)
 
 struct emit {
     struct ds_emitter emitter; /* what formats write tables through */
@@ -33,8 +34,10 @@ struct emit {
     void *user;
     struct ds_op *ops;
     size_t op_count;
-    uint8_t *arena;
+    uint8_t *arena; /* EMIT_ARENA_BYTES, and a page for the phase */
     size_t arena_used;
+    size_t write_index; /* of the last WRITE, if others may still join it;
+                           else EMIT_OP_COUNT */
     uint64_t repeat_offset_bytes; /* where the bytes were written that repeat */
     unsigned repeat_count;        /* how many places share those */
     bool can_repeat;

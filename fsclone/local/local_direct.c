@@ -96,7 +96,7 @@ void local_from_storage(struct ds_file *file)
     if (fd < 0)
         fd = open_direct(local, O_RDONLY);
     atomic_store(&local->direct_fd, fd < 0 ? NONE : fd + 1);
-    local->reads_direct = fd >= 0;
+    local->base.reads_large = local->reads_direct = fd >= 0;
     /* What is not read that way is read in order all the same. */
     (void)posix_fadvise(local->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
 }

@@ -28,10 +28,11 @@ struct traffic {
 };
 
 static struct {
+    const char *source; /* its name */
     struct traffic traffic;
     unsigned nth; /* the large write of which a bit flips; 0: of none */
     bool flipped;
-} watched;
+} watched = { .source = "source.raw" };
 
 static bool is_direct(int fd)
 {
@@ -105,7 +106,7 @@ static void see(const struct call *call, int64_t result)
         return;
     busy = true;
     calls_path(call, path, sizeof(path));
-    if (strstr(path, "/source.raw") != NULL)
+    if (strstr(path, "/source.") != NULL)
         atomic_fetch_add(&traffic->source_read_bytes, (uint64_t)result);
     else if (call->kind == CALL_WRITE && strstr(path, "/target.") != NULL)
         see_write(call, path, (uint64_t)result);
@@ -122,9 +123,11 @@ static int convert(const char *target, const char *format,
     struct ds_target_spec spec = { .format = format, .path = target };
     struct ds_open_options options = { .for_conversion = true };
     struct ds_disk *disk = NULL;
-    int result =
-        ds_disk_open(scratch_path("ext4/source.raw"), &options, &disk, err);
+    char source[64];
+    int result;
 
+    (void)snprintf(source, sizeof(source), "ext4/%s", watched.source);
+    result = ds_disk_open(scratch_path(source), &options, &disk, err);
     scratch_no_error(result, err);
     watched.traffic = (struct traffic){ 0 };
     watched.flipped = false;
@@ -200,10 +203,91 @@ static void test_read_back__a_flipped_bit_is_found(void **state)
     assert_true(watched.nth < WRITE_COUNT_MAX);
 }
 
+/* -- tables -----------------------------------------------------------------*/
+
+/* Two clusters in each stretch that has an L2 table of its own, so near that no
+ * table is left out. */
+#define STRETCH_BYTES (UINT64_C(256) * DS_MIB)
+#define STRETCH_COUNT 256u
+#define TABLES_BYTES (STRETCH_COUNT / 2 * UINT64_C(65536))
+
+static void make_wide(void)
+{
+    static uint8_t cluster[65536];
+    int fd = open(scratch_path("ext4/source.wide"),
+                  O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)(STRETCH_COUNT * STRETCH_BYTES)), 0);
+    memset(cluster, 0xa5, sizeof(cluster));
+    for (unsigned i = 0; i < STRETCH_COUNT; i++)
+        assert_int_equal(
+            pwrite(fd, cluster, sizeof(cluster), (off_t)(i * STRETCH_BYTES)),
+            sizeof(cluster));
+    assert_int_equal(close(fd), 0);
+}
+
+/* Between the tables' writes come those of the data: they are joined all the
+ * same, and go and come in large pieces from huge pages. */
+static void test_read_back__tables_go_and_come_in_large_pieces(void **state)
+{
+    static struct ds_report report;
+    const struct traffic *traffic = &watched.traffic;
+    struct ds_error err = DS_ERROR_INIT;
+    char target[4096];
+
+    (void)state;
+    (void)snprintf(target, sizeof(target), "%s",
+                   scratch_path("ext4/target.tables.qcow2"));
+    watched.nth = 0;
+    scratch_no_error(convert(target, "qcow2", &report, &err), &err);
+    assert_true(report.verified && report.verify.identical);
+    assert_true(report.totals.metadata_bytes >= TABLES_BYTES - 65536);
+    assert_true(traffic->stored_bytes >= TABLES_BYTES - 2 * DS_MIB);
+    assert_true(traffic->large_count <= TABLES_BYTES / DS_MIB);
+    assert_int_equal(traffic->single_count, 0);
+    assert_true(traffic->back_bytes >= TABLES_BYTES - DS_MIB);
+    assert_int_equal(unlink(target), 0);
+}
+
+static void test_read_back__a_flipped_bit_of_a_table_is_found(void **state)
+{
+    static struct ds_report report;
+    char target[4096];
+    unsigned found = 0;
+
+    (void)state;
+    (void)snprintf(target, sizeof(target), "%s",
+                   scratch_path("ext4/target.tables.qcow2"));
+    for (watched.nth = 1; watched.nth < WRITE_COUNT_MAX; watched.nth++) {
+        struct ds_error err = DS_ERROR_INIT;
+        int result = convert(target, "qcow2", &report, &err);
+
+        if (!watched.flipped) {
+            scratch_no_error(result, &err);
+            break;
+        }
+        assert_true(result < 0);
+        assert_int_equal(access(target, F_OK), -1);
+        found++;
+    }
+    print_message("    a bit in each of %u writes\n", found);
+    assert_true(found >= TABLES_BYTES / (2 * DS_MIB));
+    assert_true(watched.nth < WRITE_COUNT_MAX);
+}
+
+static int use_wide(void **state)
+{
+    (void)state;
+    watched.source = "source.wide";
+    return 0;
+}
+
 static int setup(void **state)
 {
     (void)state;
     scratch_write_pattern(scratch_path("ext4/source.raw"), DISK_BYTES, 1);
+    make_wide();
     return 0;
 }
 
@@ -213,6 +297,10 @@ int main(void)
         cmocka_unit_test(test_read_back__all_of_it_and_the_source_once),
         cmocka_unit_test(test_read_back__requests_are_of_huge_pages),
         cmocka_unit_test(test_read_back__a_flipped_bit_is_found),
+        cmocka_unit_test_setup(
+            test_read_back__tables_go_and_come_in_large_pieces, use_wide),
+        cmocka_unit_test_setup(
+            test_read_back__a_flipped_bit_of_a_table_is_found, use_wide),
     };
 
     scratch_begin();
