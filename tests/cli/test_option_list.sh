@@ -23,4 +23,31 @@ check "of the second" test \
 run "two commas are one of the value" 0 \
     plan --json -o 'name=a,,b,,,,c,cpus=2' a.raw v.ova
 json '.targets[0].disks[0].member == "a_b__c-disk1.vmdk"'
+
+run "-o help lists those of -O" 0 convert -O qcow2 -o help
+silent err
+for key in $("$DISKSHIFT" __complete format-options qcow2); do
+    said "^  qcow2  *${key%=} " out
+done
+check "and no other's" test "$(grep -c '^  [a-z]' out)" = \
+    "$("$DISKSHIFT" __complete format-options qcow2 | wc -l)"
+run "behind other options, and with a question mark" 0 \
+    plan -O vhdx -o 'block_size=1M,?'
+said '^  vhdx  *block_size ' out
+run "of the target's name" 0 convert -o help a.raw help.vmdk
+said '^  vmdk  *subformat ' out
+check "and nothing is made" test ! -e help.vmdk
+run "of the last --to" 0 convert --to vhd=x.vhd --to vdi=y.vdi -o help a.raw
+said '^  vdi  *subformat ' out
+check "of no other" test "$(grep -c '^  [a-z]' out)" = 1
+run "of a format without any" 0 measure -O raw -o help
+said 'raw has no options' out
+run "of all where none is named" 0 convert -o help
+for format in vmdk vhd vhdx qcow2 vdi ova; do
+    said "^  $format " out
+done
+run "of what cannot be written" 2 convert -O floppy -o help
+said 'floppy expect one of' err
+run "a guest's script has no such" 2 guest-script -o help
+said 'expect key=value' err
 finish

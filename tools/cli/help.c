@@ -69,26 +69,33 @@ static void print_formats(void)
     }
 }
 
-static void print_format_options(void)
+static void print_options_of(const char *name)
 {
-    const struct ds_format_description *format;
     const struct ds_target_option *option;
 
-    printf("\nOptions of target formats (-o key=value):\n");
-    for (size_t i = 0; (format = ds_format_describe(i)) != NULL; i++) {
-        const char *name = format->name;
+    for (size_t i = 0; (option = ds_format_option(name, i)) != NULL; i++) {
+        int column = printf("  %-8s %s", name, option->key);
 
-        for (size_t j = 0; (option = ds_format_option(name, j)) != NULL; j++) {
-            int column = printf("  %-8s %s", name, option->key);
-
-            print_wrapped(option->summary, NAME_COLUMNS + 4, column);
-            column = printf("%*svalues:", NAME_COLUMNS + 4, "");
-            print_wrapped(option->values, column + 1, column);
-            if (option->standard != NULL)
-                printf("%*sstandard: %s\n", NAME_COLUMNS + 4, "",
-                       option->standard);
-        }
+        print_wrapped(option->summary, NAME_COLUMNS + 4, column);
+        column = printf("%*svalues:", NAME_COLUMNS + 4, "");
+        print_wrapped(option->values, column + 1, column);
+        if (option->standard != NULL)
+            printf("%*sstandard: %s\n", NAME_COLUMNS + 4, "", option->standard);
     }
+}
+
+void help_format(const char *name)
+{
+    const struct ds_format_description *format;
+
+    if (name != NULL && ds_format_option(name, 0) == NULL) {
+        printf("A target of the format %s has no options.\n", name);
+        return;
+    }
+    printf("Options of target formats (-o key=value):\n");
+    for (size_t i = 0; (format = ds_format_describe(i)) != NULL; i++)
+        if (name == NULL || strcmp(format->name, name) == 0)
+            print_options_of(format->name);
 }
 
 static void print_usage(const struct verb *verb, const char *before)
@@ -148,7 +155,9 @@ void help_verb(const struct verb *verb)
     print_options(verb->bit);
     if ((verb->bit & VERB_ALL) != 0)
         print_formats();
-    if ((verb->bit & (VERB_PLAN | VERB_CONVERT | VERB_MEASURE)) != 0)
-        print_format_options();
+    if ((verb->bit & (VERB_PLAN | VERB_CONVERT | VERB_MEASURE)) != 0) {
+        fputc('\n', stdout);
+        help_format(NULL);
+    }
     print_statuses(verb);
 }

@@ -5,6 +5,7 @@
 #include "confine.h"
 #include "human.h"
 #include "progress.h"
+#include "target.h"
 #include "verbs.h"
 
 #include <fcntl.h>
@@ -118,6 +119,16 @@ static bool wants_json(int argc, char *const *argv)
     return false;
 }
 
+static int help_options(const struct options *options, struct ds_error *err)
+{
+    const char *format;
+    int result = target_format_asked(options, &format, err);
+
+    if (result == 0)
+        help_format(format);
+    return result;
+}
+
 static int run_verb(const struct verb *verb, struct report *report, int argc,
                     char *const *argv)
 {
@@ -127,6 +138,8 @@ static int run_verb(const struct verb *verb, struct report *report, int argc,
 
     if (result == 0 && options.help)
         help_verb(verb);
+    else if (result == 0 && options.option_help)
+        result = help_options(&options, &err);
     else if (result == 0)
         result = verb->run(&options, report, &err);
     if (result >= 0 && options.stats)

@@ -215,6 +215,13 @@ static char *take_piece(const char **text)
     return piece;
 }
 
+/* As qemu-img has it. A guest's script lists its own with --list. */
+static bool asks_for_help(const struct options *options, const char *piece)
+{
+    return (options->verb & VERB_GUEST) == 0 &&
+           (strcmp(piece, "help") == 0 || strcmp(piece, "?") == 0);
+}
+
 int apply_option(struct options *options, const char *value,
                  struct ds_error *err)
 {
@@ -228,7 +235,9 @@ int apply_option(struct options *options, const char *value,
         options->target_options[options->target_option_count++] = piece;
         if (options->target_count > 0)
             options->targets[options->target_count - 1].option_count++;
-        if (strchr(piece, '=') == NULL || piece[0] == '=')
+        if (asks_for_help(options, piece))
+            options->option_help = true;
+        else if (strchr(piece, '=') == NULL || piece[0] == '=')
             return usage_error(err,
                                "-o %s: have '%s' expect key=value, several of "
                                "them with a comma between, and ,, for a comma "

@@ -80,7 +80,7 @@ static const struct option_rule rules[] = {
       "a target, instead of TARGET; may be repeated", APPLIED, apply_to },
     { "option", 'o', "key=value", false, VERB_PLANNED, "@options",
       "option of the target format, or several with commas between; applies "
-      "to the --to before it, or to TARGET",
+      "to the --to before it, or to TARGET; help lists a format's",
       APPLIED, apply_option },
     { "guest", 0, "SYSTEM", false, VERB_GUEST, "linux windows",
       "the guest's system: linux or windows", MEMBER(guest.guest), NULL },

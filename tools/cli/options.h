@@ -74,6 +74,7 @@ struct options {
     bool no_refs;
     bool json;
     bool help;
+    bool option_help; /* -o help */
     bool ops;
     bool chain;
     bool probe;

@@ -76,6 +76,20 @@ static int check_writable(const char *format, struct ds_error *err)
                        list);
 }
 
+int target_format_asked(const struct options *options, const char **out,
+                        struct ds_error *err)
+{
+    if (options->target_count > 0)
+        *out = options->targets[options->target_count - 1].format;
+    else if (options->target_format != NULL)
+        *out = options->target_format;
+    else if (options->operand_count > 0)
+        *out = format_of_name(options->operands[options->operand_count - 1]);
+    else
+        *out = NULL;
+    return *out == NULL ? 0 : check_writable(*out, err);
+}
+
 static int take_operand(struct options *options, struct ds_error *err)
 {
     struct ds_target_spec *target = &options->targets[0];

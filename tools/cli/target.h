@@ -18,6 +18,12 @@ int target_resolve(struct options *options, struct ds_error *err);
  * [DIRECTORY]. */
 int measure_resolve(struct options *options, struct ds_error *err);
 
+/** The format whose options `-o help` asks for: of the last --to, of -O, or by
+ * TARGET's ending; *out is NULL where none of them is there. ARG for one that
+ * cannot be written. */
+int target_format_asked(const struct options *options, const char **out,
+                        struct ds_error *err);
+
 /** Check for exactly `expected` operands, named so for the message. */
 int operands_check(const struct options *options, size_t expected,
                    const char *names, struct ds_error *err);

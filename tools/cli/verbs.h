@@ -50,6 +50,9 @@ const struct verb *verb_find(const char *name);
 void help_all(void);
 void help_verb(const struct verb *verb);
 
+/** The options of a target format, NULL: of each. */
+void help_format(const char *format);
+
 /** Become diskshift-migrate; `argv` is its own, with a name before. Returns
  * only when it cannot: UNSUPPORTED. */
 int migrate(char *const *argv, struct ds_error *err);
