@@ -97,6 +97,20 @@ unmount_scratch() {
     return 0
 }
 
+# Until what was removed is gone. sync(1) does not wait for it: XFS frees the
+# extents of a removed file in the background, and whoever is measured meanwhile
+# takes up to twice as long. Before a filesystem becomes read-only it must have
+# ended; that is refused for a moment while a file is about to be closed.
+wait_removed() {
+    local tries=0
+    until mount -o remount,ro "$mount" 2>/dev/null; do
+        ((++tries < 3000)) || die "$mount is in use"
+        sleep 0.02
+    done
+    mount -o remount,rw "$mount"
+    sleep 0.1
+}
+
 # Whether files here can share blocks.
 can_reflink() {
     local here=$1

@@ -19,19 +19,15 @@ make_base() {
     rm "$mount/part"
 }
 
-# For the next part. What terabytes held is freed in the background.
+# For the next part.
 clear_mount() {
     find "$mount" -mindepth 1 -maxdepth 1 ! -name base -exec rm -rf {} +
-    sync -f "$mount"
-    sleep 3
+    wait_removed
 }
 
-# Removes the target. XFS frees what it held in the background: give it time
-# to end, in proportion.
 clear_target() {
     rm -f "$mount"/target* "$mount"/*/*.vhdx
-    sync -f "$mount"
-    sleep "${settle_seconds:-0.1}"
+    wait_removed
 }
 
 # note KIND JSON: a line for the report.
@@ -173,7 +169,6 @@ measure_mapped() {
 # Not on btrfs, where 64 TiB are half a million references to 64 extents.
 measure_largest() {
     [[ $filesystem != btrfs ]] || return 0
-    local settle_seconds=2 # seconds of cloning are also seconds of removing
     axis=$((size_max << 40))
     mapped $axis "$mount/disk.raw"
     convert_to vhdx "" disk.raw disk.vhdx
@@ -210,7 +205,7 @@ measure_size() {
 }
 
 measure_extents() {
-    local count clusters settle_seconds most=$extents_max often=65536
+    local count clusters most=$extents_max often=65536
     # A clone takes btrfs twenty times as long.
     [[ $filesystem != btrfs ]] || { most=$((most < 65536 ? most : 65536)) &&
         often=16384; }
@@ -222,7 +217,6 @@ measure_extents() {
                 "$mount/disk.qcow2" 1 $clusters
             rm "$mount/disk.raw"
             sync -f "$mount"
-            settle_seconds=0.$((count > 65536 ? 9 : 2))
             case="pieces of $((clusters * 64)) KiB, cloned"
             set_case disk.qcow2 raw "" disk.qcow2 --strategy range
             list_calls clone
@@ -240,10 +234,8 @@ measure_extents() {
 # The bitmap before each block of 2 MiB makes a clone of each, and takes one
 # itself.
 measure_dynamic() {
-    local size settle_seconds
+    local size
     for size in 16 64; do
-        # Who comes after another's 65,536 extents must not pay for them.
-        settle_seconds=$((size / 16))
         axis=$((size * gib / (2 << 20)))
         case="raw to dynamic vhd"
         mapped $((size * gib)) "$mount/disk.raw"
@@ -319,7 +311,7 @@ make_member() { # DIRECTORY: disk.vmdk in it; the next one of other bytes
 }
 
 crowd_turns() { # of the disks that $list names, each beside its target
-    local first settle_seconds=1
+    local first
     first=$(head -n 1 "$list")
     set_case "$first.vmdk" vhdx "" "$first.vmdk"
     target=$mount/$first.vhdx
