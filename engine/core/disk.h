@@ -92,6 +92,7 @@ struct ds_map {
     struct map_layer *layers; /* of that part */
     uint64_t size_bytes;
     uint64_t position_bytes;  /* the guest offset read next */
+    uint32_t join_count_max;  /* answers of a format in one extent */
     struct ds_extent pending; /* read ahead while merging */
     bool has_pending;
     const struct joined *joined; /* the answers are here; or NULL */
@@ -108,6 +109,10 @@ int ds_disk_open_file(struct ds_file *file, const struct ds_format_ops *format,
 /** A map of one layer alone, as if it had no parent. */
 int map_open_layer(struct ds_disk *disk, uint32_t layer, struct ds_map **out,
                    struct ds_error *err);
+
+/** End an extent after so many answers of its format, 1 at least; without this
+ * it reaches as far as they continue each other. */
+void map_join_at_most(struct ds_map *map, uint32_t count);
 
 /** Members are opened by their number, from 1 on. */
 #define DISK_MEMBER_BYTES 16u

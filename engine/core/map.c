@@ -42,6 +42,7 @@ static int map_create(struct ds_disk *disk, const struct ds_part *parts,
     map->disk = disk;
     map->parts = parts;
     map->part_count = part_count;
+    map->join_count_max = UINT32_MAX;
     map->size_bytes =
         parts[part_count - 1].begin_bytes + parts[part_count - 1].size_bytes;
     *out = map;
@@ -182,6 +183,12 @@ void ds_map_close(struct ds_map *map)
     free(map);
 }
 
+void map_join_at_most(struct ds_map *map, uint32_t count)
+{
+    assert(count > 0);
+    map->join_count_max = count;
+}
+
 void ds_map_seek(struct ds_map *map, uint64_t guest_offset_bytes)
 {
     assert(guest_offset_bytes <= map->size_bytes);
@@ -298,6 +305,7 @@ static bool continues(const struct ds_extent *left,
 static int merge_next(struct ds_map *map, struct ds_extent *out,
                       struct ds_error *err)
 {
+    uint32_t count = 1;
     int result;
 
     if (!map->has_pending) {
@@ -309,7 +317,8 @@ static int merge_next(struct ds_map *map, struct ds_extent *out,
     }
     *out = map->pending;
     map->has_pending = false;
-    while (map->position_bytes < map->size_bytes) {
+    while (map->position_bytes < map->size_bytes &&
+           count < map->join_count_max) {
         result = map_read(map, &map->pending, err);
         if (result != 0)
             return result;
@@ -318,6 +327,7 @@ static int merge_next(struct ds_map *map, struct ds_extent *out,
             break;
         }
         out->length_bytes += map->pending.length_bytes;
+        count++;
     }
     return 1;
 }

@@ -40,11 +40,17 @@ struct comparison {
 /* What physically lies under a range. */
 enum ground { GROUND_ZERO, GROUND_BLOCKS, GROUND_UNKNOWN };
 
+/* A flat file's map asks the store for the same places that its proof does: the
+ * proof must follow before the store has forgotten them. */
+#define SIDE_JOIN_COUNT 1024u
+
 static int side_start(struct side *side, struct ds_disk *disk,
                       struct ds_error *err)
 {
     int result = ds_map_open(disk, &side->map, err);
 
+    if (result == 0)
+        map_join_at_most(side->map, SIDE_JOIN_COUNT);
     side->disk = disk;
     for (uint32_t i = 0; i < disk->file_count && result == 0; i++) {
         struct ds_file *file = disk->files[i];

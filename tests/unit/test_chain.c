@@ -122,6 +122,37 @@ static void test_chain__seek_begins_in_the_middle_of_an_extent(void **state)
     ds_map_close(map);
 }
 
+static const struct ds_extent parted[] = {
+    DATA(0, 8 * K, 0),           DATA(8 * K, 8 * K, 8 * K),
+    DATA(16 * K, 8 * K, 16 * K), NONE(24 * K, 8 * K, ZERO),
+    NONE(32 * K, 8 * K, ZERO),
+};
+
+/* Whoever asks for it gets an extent in parts, none lost and none twice. */
+static void test_chain__joins_no_more_answers_than_asked_for(void **state)
+{
+    static const struct expected joined[] = {
+        { 0, 24 * K, DS_EXTENT_DATA, 0, 0, 0 },
+        { 24 * K, 16 * K, DS_EXTENT_ZERO, 0, 0, 0 },
+    };
+    static const struct expected of_two[] = {
+        { 0, 16 * K, DS_EXTENT_DATA, 0, 0, 0 },
+        { 16 * K, 8 * K, DS_EXTENT_DATA, 0, 16 * K, 0 },
+        { 24 * K, 16 * K, DS_EXTENT_ZERO, 0, 0, 0 },
+    };
+    struct ds_map *map = NULL;
+
+    (void)state;
+    memset(&disk, 0, sizeof(disk));
+    fake_layer(&disk, &images[0], &files[0], parted, 5);
+    assert_int_equal(ds_map_open(&disk, &map, NULL), 0);
+    assert_map(map, joined, 2);
+    map_join_at_most(map, 2);
+    ds_map_seek(map, 0);
+    assert_map(map, of_two, 3);
+    ds_map_close(map);
+}
+
 /* A disk that nobody writes is asked once; after that the format's answers,
  * were it asked, would be errors. */
 static void test_chain__later_walks_are_from_memory(void **state)
@@ -234,6 +265,8 @@ int main(void)
             test_chain__each_range_comes_from_the_first_that_has_it, setup),
         cmocka_unit_test_setup(
             test_chain__seek_begins_in_the_middle_of_an_extent, setup),
+        cmocka_unit_test_setup(test_chain__joins_no_more_answers_than_asked_for,
+                               setup),
         cmocka_unit_test_setup(test_chain__later_walks_are_from_memory, setup),
         cmocka_unit_test_setup(test_chain__long_lists_are_not_kept, setup),
         cmocka_unit_test_setup(test_chain__extended_disk_ends_in_a_hole, setup),
