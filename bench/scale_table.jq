@@ -11,8 +11,7 @@ def floor_of: .contestants
           + (.["clones-data"].median_seconds | seconds(2))]
       elif .["tables-in-place"]
       then [.["tables-in-place"], "its tables, in place; to read them "
-          + (.["tables-in-place"].median_read_back_seconds | seconds(2))
-          + "; with its clone calls " + (.clones.median_seconds | seconds(2))]
+          + (.["tables-in-place"].median_read_back_seconds | seconds(2))]
       elif .clones then [.clones, "clone calls alone"]
       elif .tables then [.tables, "its tables"]
       elif .["all-at-once"] then [.["all-at-once"], "all at once"]
