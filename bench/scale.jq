@@ -54,9 +54,7 @@ def clones_goal: select(.contestants.clones != null)
         seconds("diskshift") / seconds("clones"); $expect),
       at_most(name + ", \(.axis): the same, --no-verify"; "times";
         seconds("diskshift-no-verify") / seconds("clones"); $expect);
-# In one directory XFS lets one at a time: the README says why.
 def crowd_goal($cores): select(.part == "crowd")
-    | select(.filesystem != "xfs" or (.case | endswith("one directory") | not))
     | at_most(name + ", \(.axis) at once: of the ideal"; "times";
         seconds("all-at-once") / (seconds("diskshift") * .axis / $cores); 1.3);
 

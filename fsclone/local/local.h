@@ -45,6 +45,7 @@ struct local_file {
     _Atomic int direct_fd; /* local_direct.c: 0: not tried, -1: none, else the
                               descriptor plus one */
     bool reads_direct;     /* large reads go past the page cache */
+    _Atomic int64_t turn_extent_count; /* local_turn.c: plus one; 0: unknown */
     struct local_target target;
 };
 
@@ -163,6 +164,12 @@ int local_clone(int source_fd, int target_fd, uint64_t source_offset_bytes,
 /** The clone operations; 0 or -errno, as all below. */
 int local_clone_range(const struct ds_run *run, const struct ds_op *op);
 int local_clone_file(const struct ds_run *run, const struct ds_op *op);
+
+/* local_turn.c */
+/** Before a call that clones `length_bytes` of `file`, or tells where they lie;
+ * at most half a second. What it returns goes to local_turn_end. */
+int local_turn_begin(struct local_file *file, uint64_t length_bytes);
+void local_turn_end(int turn);
 
 /* local_run.c */
 int local_run(const struct ds_run *run, struct ds_op *ops, size_t count,

@@ -40,24 +40,30 @@ int local_clone(int source_fd, int target_fd, uint64_t source_offset_bytes,
 
 int local_clone_range(const struct ds_run *run, const struct ds_op *op)
 {
+    struct local_file *source = local_of(run->sources[op->source_index]);
     if (op->length_bytes == 0) /* the kernel takes it for "to the end" */
         return 0;
-    return local_clone(local_of(run->sources[op->source_index])->fd,
-                       local_of(run->targets[op->target_index])->fd,
-                       op->source_offset_bytes, op->target_offset_bytes,
-                       op->length_bytes);
+    int turn = local_turn_begin(source, op->length_bytes);
+    int rc = local_clone(
+        source->fd, local_of(run->targets[op->target_index])->fd,
+        op->source_offset_bytes, op->target_offset_bytes, op->length_bytes);
+    local_turn_end(turn);
+    return rc;
 }
 
 int local_clone_file(const struct ds_run *run, const struct ds_op *op)
 {
     struct local_file *target = local_of(run->targets[op->target_index]);
-    int source_fd = local_of(run->sources[op->source_index])->fd;
+    struct local_file *source = local_of(run->sources[op->source_index]);
     target->target.holds_old = true;
+    int turn = local_turn_begin(source, source->base.size_bytes);
     int rc;
     do
-        rc = ioctl(target->fd, FICLONE, source_fd);
+        rc = ioctl(target->fd, FICLONE, source->fd);
     while (rc != 0 && errno == EINTR);
-    return rc == 0 ? 0 : -errno;
+    rc = rc == 0 ? 0 : -errno;
+    local_turn_end(turn);
+    return rc;
 }
 
 /* Network filesystems report their transfer size for a block. */

@@ -105,7 +105,7 @@ static struct fiemap *new_fiemap(uint32_t count_max)
                   count_max * sizeof(struct fiemap_extent));
 }
 
-static int ask_fiemap(const struct local_file *file, uint64_t offset_bytes,
+static int ask_fiemap(struct local_file *file, uint64_t offset_bytes,
                       uint64_t end_bytes, uint32_t count_max,
                       struct fiemap *map, struct ds_error *err)
 {
@@ -114,10 +114,14 @@ static int ask_fiemap(const struct local_file *file, uint64_t offset_bytes,
     map->fm_length = end_bytes - offset_bytes;
     map->fm_flags = FIEMAP_FLAG_SYNC;
     map->fm_extent_count = count_max;
+    int turn = local_turn_begin(file, end_bytes - offset_bytes);
     int rc;
     do
         rc = ioctl(file->fd, FS_IOC_FIEMAP, map);
     while (rc != 0 && errno == EINTR);
+    int error = errno;
+    local_turn_end(turn);
+    errno = error;
     return rc == 0 ? 0 : fail_fiemap(file, offset_bytes, err);
 }
 
@@ -390,7 +394,7 @@ int local_exclusive(struct ds_file *file, uint64_t offset_bytes,
                     uint64_t length_bytes, uint64_t *bytes,
                     struct ds_error *err)
 {
-    const struct local_file *local = local_of_const(file);
+    struct local_file *local = local_of(file);
     ds_autofree struct fiemap *map = new_fiemap(EXCLUSIVE_COUNT);
     uint64_t end_bytes = offset_bytes + length_bytes;
     *bytes = 0;
