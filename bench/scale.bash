@@ -203,12 +203,9 @@ measure_size() {
 }
 
 measure_extents() {
-    local count clusters most=$extents_max often=65536
-    # A clone takes btrfs twenty times as long.
-    [[ $filesystem != btrfs ]] || { most=$((most < 65536 ? most : 65536)) &&
-        often=16384; }
+    local count clusters
     for clusters in 1 16; do
-        for ((count = 1024; count <= most; count *= 4)); do
+        for ((count = 1024; count <= extents_max; count *= 4)); do
             axis=$count
             mapped $((count * clusters * 65536)) "$mount/disk.raw"
             "$programs/bench_fragmented" "$mount/disk.raw" \
@@ -218,8 +215,8 @@ measure_extents() {
             case="pieces of $((clusters * 64)) KiB, cloned"
             set_case disk.qcow2 raw "" disk.qcow2 --strategy range
             list_calls clone
-            # What takes tens of seconds, once.
-            repeat=$((count > often ? 1 : repeat)) \
+            # What takes seconds, once.
+            repeat=$((count > 65536 ? 1 : repeat)) \
                 turns diskshift diskshift-no-verify clones
             ((count > 16384)) || count_calls
             case="pieces of $((clusters * 64)) KiB, the cheaper way"
@@ -308,8 +305,10 @@ make_member() { # DIRECTORY: disk.vmdk in it; the next one of other bytes
     rm "$1/part" "$1/disk.raw"
 }
 
-crowd_turns() { # of the disks that $list names, each beside its target
-    local first
+# Of the disks that $list names, each beside its target. One takes
+# milliseconds, as in size.
+crowd_turns() {
+    local first repeat=$((repeat * 3))
     first=$(head -n 1 "$list")
     set_case "$first.vmdk" vhdx "" "$first.vmdk"
     target=$mount/$first.vhdx
