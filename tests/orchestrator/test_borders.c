@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -250,6 +251,44 @@ static void test_process__exchanges_more_than_a_pipe_holds(void **state)
     process_result_free(&done);
 }
 
+/* Written to after its end it would end us too, by SIGPIPE. */
+static void test_process__need_not_read_its_input(void **state)
+{
+    const char *const arguments[] = { "sh", "-c",
+                                      "exec 0<&-; echo done; exit 3", NULL };
+    size_t length = 300000;
+    autofree char *input = need(length);
+    struct process_result done = { 0 };
+
+    (void)state;
+    memset(input, 'x', length);
+    for (int ours = 0; ours < 2; ours++) {
+        (void)signal(SIGPIPE, ours == 0 ? SIG_DFL : SIG_IGN);
+        assert_int_equal(
+            process_run(arguments, input, length, 20, 100, &done, NULL), 0);
+        assert_int_equal(done.exit_status, 3);
+        assert_string_equal(done.output, "done\n");
+        process_result_free(&done);
+    }
+    (void)signal(SIGPIPE, SIG_DFL);
+}
+
+/* Whatever we do about SIGPIPE, in a script `yes | head` ends. */
+static void test_process__gets_signals_as_usual(void **state)
+{
+    const char *const arguments[] = { "sh", "-c", "kill -PIPE $$; echo lives",
+                                      NULL };
+    struct process_result done = { 0 };
+
+    (void)state;
+    (void)signal(SIGPIPE, SIG_IGN);
+    assert_int_equal(process_run(arguments, NULL, 0, 20, 100, &done, NULL), 0);
+    (void)signal(SIGPIPE, SIG_DFL);
+    assert_int_equal(done.exit_status, -1);
+    assert_string_equal(done.output, "");
+    process_result_free(&done);
+}
+
 static void test_process__ends_at_its_deadline(void **state)
 {
     const char *const arguments[] = { "sh", "-c", "sleep 60 & wait", NULL };
@@ -333,6 +372,8 @@ int main(void)
         cmocka_unit_test(test_settings__each_has_a_standard_that_it_takes),
         cmocka_unit_test(test_settings__survive_copy_and_json),
         cmocka_unit_test(test_process__exchanges_more_than_a_pipe_holds),
+        cmocka_unit_test(test_process__need_not_read_its_input),
+        cmocka_unit_test(test_process__gets_signals_as_usual),
         cmocka_unit_test(test_process__ends_at_its_deadline),
         cmocka_unit_test(test_process__quotes_and_encodes),
         cmocka_unit_test(

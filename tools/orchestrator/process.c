@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define NS_PER_MS UINT64_C(1000000)
@@ -45,12 +46,22 @@ static int make_pipe(int ends[2], int ours, struct ds_error *err)
                : fail_errno(err, errno, NULL, "make a pipe");
 }
 
+static sigset_t of_broken_pipe(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    return set;
+}
+
 static int spawn(struct running *running, const char *const *arguments,
                  struct ds_error *err)
 {
     int pipes[3][2] = { { -1, -1 }, { -1, -1 }, { -1, -1 } };
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
+    sigset_t broken_pipe = of_broken_pipe();
     int result = 0, code;
 
     for (int i = 0; i < 3 && result == 0; i++)
@@ -58,8 +69,11 @@ static int spawn(struct running *running, const char *const *arguments,
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
     /* A group of its own, so that at the deadline its children end as well. */
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
     posix_spawnattr_setpgroup(&attributes, 0);
+    /* What we ignore, a shell cannot take back. */
+    posix_spawnattr_setsigdefault(&attributes, &broken_pipe);
+    posix_spawnattr_setflags(&attributes,
+                             POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGDEF);
     posix_spawn_file_actions_adddup2(&actions, pipes[0][0], 0);
     posix_spawn_file_actions_adddup2(&actions, pipes[1][1], 1);
     posix_spawn_file_actions_adddup2(&actions, pipes[2][1], 2);
@@ -100,13 +114,30 @@ static void take_in(struct stream *stream)
     stream->data[stream->used] = '\0';
 }
 
+/* As write(2), but EPIPE is all that comes of a reader who is gone, whatever
+ * the program does about SIGPIPE, which goes to the thread that writes. */
+static ssize_t write_to_pipe(int fd, const void *data, size_t length_bytes)
+{
+    const struct timespec at_once = { 0, 0 };
+    sigset_t broken_pipe = of_broken_pipe(), before;
+
+    pthread_sigmask(SIG_BLOCK, &broken_pipe, &before);
+    ssize_t count = write(fd, data, length_bytes);
+    int code = errno;
+    if (count < 0 && code == EPIPE)
+        sigtimedwait(&broken_pipe, NULL, &at_once);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = code;
+    return count;
+}
+
 static void give_out(struct stream *stream)
 {
     ssize_t count = 0;
 
     if (stream->used < stream->most)
-        count = write(stream->fd, stream->data + stream->used,
-                      stream->most - stream->used);
+        count = write_to_pipe(stream->fd, stream->data + stream->used,
+                              stream->most - stream->used);
     if (count < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (count > 0)
