@@ -8,6 +8,7 @@ export LC_ALL=C
 
 failures=0
 work=
+qemu_img_luks=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../lib/qemu-img-luks")
 
 need() {
     local tool

@@ -167,14 +167,10 @@ done
 
 # As many rounds as a count can say, in each slot.
 printf secret >key
-made=no
-for ((try = 0; try < 5; try++)); do
-    qemu-img create -q --object secret,id=s,file=key -f qcow2 \
-        -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=2000 \
-        luks.qcow2 1M 2>err && made=yes && break
-    rm -f luks.qcow2
-done
-check "given: an encrypted image as QEMU makes it" test $made = yes
+check "given: an encrypted image as QEMU makes it" "$qemu_img_luks" create \
+    --object secret,id=s,file=key -f qcow2 \
+    -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=2000 \
+    luks.qcow2 1M
 run "its passphrase opens it" 0 map --key-file key luks.qcow2
 cp luks.qcow2 rounds.qcow2
 python3 - <<'P'

@@ -58,12 +58,12 @@ inside "two targets" convert -q --to vhdx=there/1.vhdx --to raw=2.raw a.qcow2
 inside "over the source's own file" convert -q --share-source-file \
     -o data_file=yes -f raw a.raw there/over.qcow2
 printf secret >key
-if qemu-img convert --object secret,id=s,file=key -O qcow2 \
+check "given: an encrypted image" "$qemu_img_luks" convert \
+    --object secret,id=s,file=key -O qcow2 \
     -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 \
-    a.qcow2 l.qcow2 2>/dev/null; then
-    inside "a key file" convert -q --key-file key l.qcow2 there/l.raw
-    inside "a key from a pipe" map --key-file <(cat key) l.qcow2
-fi
+    a.qcow2 l.qcow2
+inside "a key file" convert -q --key-file key l.qcow2 there/l.raw
+inside "a key from a pipe" map --key-file <(cat key) l.qcow2
 
 # opens_after VERB ARGUMENT...: what is opened once the sources are.
 opens_after() {
